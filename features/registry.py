@@ -1,0 +1,78 @@
+"""The streams timbrel knows, by name; each extractor is imported only when it is asked for.
+
+Specs are cheap: `spec_for` reads no weights and imports neither torch nor essentia, so that planning starts at once.
+"""
+
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import cast
+
+from features.extractor import Extractor
+from storage_schema.errors import InputError
+from storage_schema.fingerprint import Json
+from storage_schema.streams import StreamSpec
+
+
+@dataclass(frozen=True)
+class StreamKind:
+    """Where a stream's spec function and its extractor class live, as `module:name`."""
+
+    summary: str
+    spec: str
+    extractor: str
+
+
+STREAMS: Mapping[str, StreamKind] = {
+    "pitch": StreamKind("CREPE pitch salience", "features.pitch.spec:pitch_spec", "features.pitch.crepe:CrepePitch"),
+    "timbre": StreamKind(
+        "Essentia descriptors", "features.timbre.spec:timbre_spec", "features.timbre.essentia:EssentiaTimbre"
+    ),
+    "neural": StreamKind("aiSFX embedding", "features.neural.spec:aisfx_spec", "features.neural.aisfx:AisfxEmbedding"),
+    "waveform": StreamKind(
+        "the samples themselves", "features.waveform:waveform_spec", "features.waveform:WaveformFrames"
+    ),
+    "logmel": StreamKind("log-mel spectrogram", "features.logmel:logmel_spec", "features.logmel:LogMel"),
+}
+
+DEFAULT_STREAMS = ("pitch", "timbre", "neural", "waveform")
+"""The four of arXiv 2309.08751."""
+
+
+def spec_for(stream: str, parameters: Mapping[str, Json] | None = None) -> StreamSpec:
+    """The spec of `stream` with `parameters` in place of its defaults.
+
+    Raises InputError for an unknown stream, an unknown parameter, or a value that the stream refuses.
+    """
+    make_spec = _resolve(_kind(stream).spec)
+    known = inspect.signature(make_spec).parameters  # type: ignore[arg-type]
+    unknown = sorted(set(parameters or {}) - set(known))
+    if unknown:
+        raise InputError(f"stream {stream} has no parameter {', '.join(unknown)}; it has {', '.join(known) or 'none'}")
+    return cast(StreamSpec, make_spec(**(parameters or {})))  # type: ignore[operator]
+
+
+def load_extractor(spec: StreamSpec) -> Extractor:
+    """The extractor that makes exactly the numbers `spec` describes; reads its weights, which may take seconds.
+
+    Raises InputError where this version of timbrel cannot make them, naming both fingerprints.
+    """
+    own = spec_for(spec.stream, spec.parameters)
+    if own.fingerprint != spec.fingerprint:
+        raise InputError(
+            f"stream {spec.stream} was made with fingerprint {spec.fingerprint}, but this version of timbrel makes "
+            f"{own.fingerprint}; extract it again, or use the version that wrote it"
+        )
+    return cast(Extractor, _resolve(_kind(spec.stream).extractor)(own))  # type: ignore[operator]
+
+
+def _kind(stream: str) -> StreamKind:
+    if stream not in STREAMS:
+        raise InputError(f"there is no stream {stream!r}; choose from {', '.join(STREAMS)}")
+    return STREAMS[stream]
+
+
+def _resolve(reference: str) -> object:
+    module, _, name = reference.partition(":")
+    return getattr(import_module(module), name)
