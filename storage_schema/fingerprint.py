@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 from storage_schema.errors import InputError
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | tuple["Json", ...] | Mapping[str, "Json"]
+Json: TypeAlias = bool | int | float | str | list["Json"] | tuple["Json", ...] | Mapping[str, "Json"] | None
 
 FINGERPRINT_BYTES = 16
 """128 bits: no collision to be expected below 10^18 specs."""
