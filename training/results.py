@@ -1,0 +1,93 @@
+"""What a training run found, as one document: written to `metrics.json`, read by the report and the command line.
+
+Nothing here computes; the words are shared by those who measure and those who show.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Interval(_Document):
+    """A figure with its bootstrap 95 % interval over clips; all three in the metric's own unit, a share of 1."""
+
+    value: float
+    low: float
+    high: float
+
+
+class ClassScore(_Document):
+    """One class of one model. `score` is recall for single-label tasks and average precision for multi-label ones."""
+
+    label: str
+    n_clips: int
+    score: float
+
+
+class EpochPoint(_Document):
+    """One epoch of one learning curve, on the split that the settings are chosen on."""
+
+    epoch: int
+    train_loss: float
+    validation_loss: float
+    validation_score: float
+
+
+class ModelResult(_Document):
+    """One row of the table.
+
+    `metrics` maps a metric's name ("accuracy", "macro_f1"; "map", "mauc", "d_prime") to its figure on the test clips.
+    `seconds` is the wall time its fitting took. `confusion[i][j]` counts clips of class i that were taken for class j
+    (single-label only, otherwise empty). `curves` holds one learning curve a fold.
+    """
+
+    name: str
+    kind: Literal["baseline", "stream", "fusion"]
+    n_parameters: int
+    seconds: float
+    metrics: dict[str, Interval]
+    per_class: tuple[ClassScore, ...]
+    confusion: tuple[tuple[int, ...], ...] = ()
+    curves: tuple[tuple[EpochPoint, ...], ...] = ()
+    fusion_weights: dict[str, float] = {}
+
+
+class Comparison(_Document):
+    """The paired difference `better - other` of the headline metric, over the same clips."""
+
+    name: str
+    other: str
+    difference: Interval
+
+
+class Provenance(_Document):
+    """All that is needed to repeat the run."""
+
+    snapshot: str
+    fingerprints: dict[str, str]
+    recipe: str
+    versions: dict[str, str]
+    seed: int
+    started_at: str
+
+
+class RunResult(_Document):
+    """One training run over one or more folds. `headline` names the metric that the table and the plots show."""
+
+    run_id: str
+    dataset: str
+    task: Literal["single_label", "multi_label"]
+    headline: str
+    labels: tuple[str, ...]
+    n_train: int
+    n_validation: int
+    n_test: int
+    n_folds: int
+    rule: str
+    models: tuple[ModelResult, ...]
+    comparisons: tuple[Comparison, ...]
+    provenance: Provenance
