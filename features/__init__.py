@@ -1,0 +1,1 @@
+"""Numbers from waveforms: pitch, timbre, neural embeddings, the waveform itself. No files, no store, no Dask."""

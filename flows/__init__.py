@@ -1,0 +1,1 @@
+"""Wiring and words: the Prefect flows and the command line."""

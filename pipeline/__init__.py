@@ -1,0 +1,1 @@
+"""From audio files to committed features: datasets, ingest, plan, batches, decode, extract, execute, commit."""

@@ -1,0 +1,93 @@
+"""Run batches on Dask and hand back their receipts as they come. The only module that imports dask.
+
+Dask gets a bounded number of batches at a time, because a scheduler that holds a million of them is slow and a killed
+run should lose little. A batch whose worker dies is cut in halves until the clip that kills it stands alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import dask
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+
+from pipeline.batches import Batch
+from pipeline.extract import extract_batch
+from storage_schema.tables import ExtractionRow
+
+_IN_FLIGHT_PER_WORKER = 2
+"""One that is worked on, and one that waits, so that no worker ever does."""
+
+_SETTINGS = {
+    "distributed.scheduler.allowed-failures": 0,  # a batch that took its worker down is not tried again as it is
+    "distributed.worker.daemon": True,
+    "distributed.logging.distributed": "error",
+    "distributed.comm.timeouts.connect": "30s",
+    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
+    "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
+    "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": 1,
+}
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A finished batch: one row a clip of it."""
+
+    batch: Batch
+    rows: Sequence[ExtractionRow]
+
+
+@contextmanager
+def local_cluster(n_workers: int) -> Iterator[Client]:
+    """A Dask cluster of `n_workers` single-threaded processes on this machine, bound to loopback, gone afterwards."""
+    with (
+        dask.config.set(_SETTINGS),
+        LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        yield client
+
+
+def execute(client: Client, store_uri: str, batches: Sequence[Batch]) -> Iterator[Receipt]:
+    """Run all batches on the cluster behind `client`; one receipt a batch, in the order they finish.
+
+    Leaving the loop early cancels what is still waiting. Raises what `extract_batch` raises for a broken store.
+    """
+    waiting = list(reversed(batches))
+    n_workers = max(1, len(client.scheduler_info()["workers"]))
+    running = as_completed()
+    of_future: dict[Future[list[ExtractionRow]], Batch] = {}
+
+    def submit_next() -> None:
+        batch = waiting.pop()
+        future = client.submit(extract_batch, store_uri, batch, pure=False)
+        of_future[future] = batch
+        running.add(future)
+
+    try:
+        while waiting and len(of_future) < _IN_FLIGHT_PER_WORKER * n_workers:
+            submit_next()
+        for future in running:
+            batch = of_future.pop(future)
+            try:
+                yield Receipt(batch, future.result())
+            except KilledWorker:
+                if len(batch.clips) > 1:
+                    waiting.extend(batch.halves())
+                else:
+                    yield Receipt(batch, [_killer(batch)])
+            while waiting and len(of_future) < _IN_FLIGHT_PER_WORKER * n_workers:
+                submit_next()
+    finally:
+        client.cancel(list(of_future))
+
+
+def _killer(batch: Batch) -> ExtractionRow:
+    """The row of the one clip that took its worker process down."""
+    (clip,) = batch.clips
+    message = f"{clip.paths[0]}: {batch.spec.extractor} took its worker process down; report it with the file"
+    return ExtractionRow.failed(
+        clip.clip_id, batch.spec.stream, batch.spec.fingerprint, stage="extract", kind="extractor", message=message
+    )

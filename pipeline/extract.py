@@ -1,0 +1,126 @@
+"""One batch from start to finish, in one worker: decode, extract, check, write the part, return receipts.
+
+A plain function, so that it runs the same under Dask, in a test and in a debugger. A clip that fails becomes a `failed`
+receipt with a kind and a sentence; the others of its batch are not touched by it.
+"""
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+
+from features.extractor import Extractor, Waveform
+from features.registry import load_extractor
+from pipeline.batches import Batch
+from pipeline.decode import decode, hash_file
+from pipeline.plan import WantedClip
+from storage_schema.errors import ClipError
+from storage_schema.store import open_store
+from storage_schema.streams import Arrays, StreamSpec
+from storage_schema.tables import ExtractionRow
+
+
+def extract_batch(store_uri: str, batch: Batch) -> list[ExtractionRow]:
+    """Extract every clip of `batch` into one new part of the store; one receipt a clip, in no particular order.
+
+    Nothing is visible to readers until the receipts are committed. Raises StoreError where the store cannot be
+    written; whatever is wrong with a clip is a receipt.
+    """
+    store = open_store(store_uri)
+    spec = batch.spec
+    started = time.perf_counter()
+    extractor = _extractor(spec.to_json())
+
+    receipts: list[ExtractionRow] = []
+    waveforms: dict[str, Waveform] = {}
+    for clip in batch.clips:
+        try:
+            waveforms[clip.clip_id] = _waveform(clip, spec.grid.sample_rate_hz)
+        except ClipError as error:
+            receipts.append(_failed(clip.clip_id, spec, "decode", error))
+
+    features: dict[str, Arrays] = {}
+    for clip_id, arrays in zip(waveforms, _extract(extractor, list(waveforms.values())), strict=True):
+        if isinstance(arrays, ClipError):
+            receipts.append(_failed(clip_id, spec, "extract", arrays))
+        else:
+            features[clip_id] = arrays
+    if not features:
+        return receipts
+
+    part_id, entries = store.write_part(spec, features)
+    elapsed_ms = 1000 * (time.perf_counter() - started)
+    total_s = sum(map(len, waveforms.values())) / spec.grid.sample_rate_hz
+    now = datetime.now(UTC)
+    for entry in entries:
+        audio_s = len(waveforms[entry.clip_id]) / spec.grid.sample_rate_hz
+        receipts.append(
+            ExtractionRow(
+                clip_id=entry.clip_id,
+                stream=spec.stream,
+                fingerprint=spec.fingerprint,
+                status="ok",
+                part_id=part_id,
+                first_row=entry.first_row,
+                n_rows=entry.n_rows,
+                audio_s=audio_s,
+                elapsed_ms=elapsed_ms * audio_s / total_s,
+                stage=None,
+                kind=None,
+                message=None,
+                attempts=1,
+                finished_at=now,
+            )
+        )
+    return receipts
+
+
+@lru_cache(maxsize=8)
+def _extractor(spec_json: str) -> Extractor:
+    """Loaded once a worker; a spec is no hashable value, its JSON is."""
+    return load_extractor(StreamSpec.from_json(spec_json))
+
+
+def _waveform(clip: WantedClip, sample_rate_hz: int) -> Waveform:
+    """The clip's samples, from the first of its paths that still holds the bytes that were ingested."""
+    problem: ClipError | None = None
+    for path in map(Path, clip.paths):
+        try:
+            _check_unchanged(path, clip)
+            return decode(path, sample_rate_hz)
+        except ClipError as error:
+            problem = problem or error
+    assert problem is not None  # a clip has at least one path
+    raise problem
+
+
+def _check_unchanged(path: Path, clip: WantedClip) -> None:
+    """Raise ClipError where the file is not the one that was ingested; hashed anew only if size or mtime moved."""
+    try:
+        status = path.stat()
+    except OSError:
+        return  # decode finds the words for it
+    if (status.st_size, status.st_mtime_ns) != (clip.n_bytes, clip.mtime_ns) and hash_file(path) != clip.clip_id:
+        raise ClipError("changed", f"{path} is not the file that was ingested; run `timbrel ingest` again")
+
+
+def _extract(extractor: Extractor, waveforms: Sequence[Waveform]) -> list[Arrays | ClipError]:
+    """Checked arrays, or what went wrong, a waveform; where the batch raises, each clip is tried alone."""
+    if not waveforms:
+        return []
+    try:
+        results = extractor.extract(waveforms)
+        for waveform, arrays in zip(waveforms, results, strict=True):
+            extractor.spec.check(arrays, len(waveform))
+    except Exception as error:  # an extractor may raise anything, and one clip must not cost the others
+        if len(waveforms) == 1:
+            return [ClipError("extractor", f"{extractor.spec.extractor} failed: {type(error).__name__}: {error}")]
+        return [result for waveform in waveforms for result in _extract(extractor, [waveform])]
+    return list(results)
+
+
+def _failed(clip_id: str, spec: StreamSpec, stage: str, error: ClipError) -> ExtractionRow:
+    return ExtractionRow.failed(
+        clip_id, spec.stream, spec.fingerprint, stage=stage, kind=error.kind, message=error.message
+    )

@@ -1,0 +1,150 @@
+"""Find recordings and write them into the catalogue; a file is read only where its path, size or mtime is new.
+
+Nothing is decoded here beyond the header. A file whose bytes cannot be read gets a row that says why, so that it is
+missing nowhere; a file whose bytes no decoder takes is found at extraction.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from pipeline.datasets import ADAPTERS, ListedClip
+from pipeline.decode import hash_file, probe
+from pipeline.progress import OnProgress, no_progress
+from storage_schema.errors import ClipError, InputError
+from storage_schema.store import Store
+from storage_schema.tables import CLIPS, ClipRow
+
+_READERS = 4
+"""Threads that hash: BLAKE2b gives the interpreter lock away, and a disk likes a few requests at once."""
+
+_ROWS_PER_COMMIT = 50_000
+
+
+@dataclass(frozen=True)
+class IngestReport:
+    """What an ingest found. `n_unlisted` counts rows of the dataset whose file is no longer listed; they stay."""
+
+    dataset: str
+    n_listed: int
+    n_new: int
+    n_changed: int
+    n_unchanged: int
+    n_problems: int
+    n_unlisted: int
+
+
+def ingest(
+    store: Store, adapter: str, root: Path, *, dataset: str | None = None, on_progress: OnProgress = no_progress
+) -> IngestReport:
+    """Bring the table of clips up to what `root` holds now.
+
+    adapter: one of `pipeline.datasets.ADAPTERS`; it decides what is listed and reads labels, splits and folds.
+    dataset: the name the rows are filed under; by default the adapter's, or the folder's for `folder` and `csv`.
+    Raises InputError where the root or its metadata is missing or malformed, before anything is written.
+    """
+    listed = list_clips(adapter, root)
+    dataset = dataset or default_name(adapter, root)
+    folder = str(root.absolute().parent if root.is_file() else root.absolute())
+    known = _known_rows(store, dataset)
+    now = datetime.now(UTC)
+
+    with ThreadPoolExecutor(_READERS) as readers:
+        try:
+            rows = []
+            jobs = readers.map(lambda clip: _row(clip, dataset, folder, known.get(clip.uri), now), listed)
+            for done, row in enumerate(jobs, start=1):
+                rows.append(row)
+                on_progress("ingest", done, len(listed))
+        except BaseException:
+            readers.shutdown(wait=False, cancel_futures=True)
+            raise
+    news = [row for row in rows if not _is_same(row, known.get(row.uri))]
+    for start in range(0, len(news), _ROWS_PER_COMMIT):
+        store.merge_clips(news[start : start + _ROWS_PER_COMMIT])
+    count = Counter(row.uri in known for row in news)
+    return IngestReport(
+        dataset=dataset,
+        n_listed=len(listed),
+        n_new=count[False],
+        n_changed=count[True],
+        n_unchanged=len(rows) - len(news),
+        n_problems=sum(row.problem is not None for row in rows),
+        n_unlisted=len(known.keys() - {row.uri for row in rows}),
+    )
+
+
+def list_clips(adapter: str, root: Path) -> Sequence[ListedClip]:
+    """What the adapter finds below `root`. Raises InputError for an unknown adapter, or for two clips of one path."""
+    if adapter not in ADAPTERS:
+        raise InputError(f"there is no dataset kind {adapter!r}; choose from {', '.join(ADAPTERS)}")
+    if not root.exists():
+        raise InputError(f"{root} does not exist; name the folder the recordings lie in")
+    listed = ADAPTERS[adapter](root)
+    twice = [uri for uri, n in Counter(clip.uri for clip in listed).items() if n > 1]
+    if twice:
+        raise InputError(
+            f"{root} lists {twice[0]!r} more than once, and {len(twice) - 1} other paths; keep one line each"
+        )
+    if not listed:
+        raise InputError(f"{root} holds no recordings that the kind {adapter!r} knows; see `timbrel ingest --help`")
+    return listed
+
+
+def default_name(adapter: str, root: Path) -> str:
+    """The name a dataset has when nobody gives it one."""
+    if adapter not in ("folder", "csv"):
+        return adapter
+    root = root.absolute()
+    return root.parent.name if root.is_file() else root.name
+
+
+def _known_rows(store: Store, dataset: str) -> Mapping[str, ClipRow]:
+    """The dataset's rows as they stand, by uri."""
+    table = store.snapshot().clips
+    rows: list[dict[str, Any]] = table.filter(table["dataset"].to_numpy(zero_copy_only=False) == dataset).to_pylist()
+    names = CLIPS.names
+    return {row["uri"]: ClipRow(**{name: _from_arrow(row[name]) for name in names}) for row in rows}
+
+
+def _from_arrow(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def _row(clip: ListedClip, dataset: str, root: str, known: ClipRow | None, now: datetime) -> ClipRow:
+    """One clip's row: the known facts where path, size and mtime are the same, otherwise its hash and header anew."""
+    path = Path(root, clip.uri)
+    facts = ClipRow(
+        dataset, clip.uri, root, None, None, None, None, None, None,
+        clip.labels, clip.split, clip.fold, clip.source_group, None, None, now,
+    )  # fmt: skip
+    try:
+        status = path.stat()
+        facts = replace(facts, n_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+    except (OSError, ValueError):
+        pass  # hash_file says in its own words what is wrong
+    if known is not None and known.clip_id and (known.n_bytes, known.mtime_ns) == (facts.n_bytes, facts.mtime_ns):
+        return replace(
+            facts,
+            clip_id=known.clip_id,
+            duration_s=known.duration_s,
+            sample_rate_hz=known.sample_rate_hz,
+            n_channels=known.n_channels,
+        )
+    try:
+        facts = replace(facts, clip_id=hash_file(path))
+    except ClipError as error:
+        return replace(facts, problem_kind=error.kind, problem=error.message)
+    try:
+        info = probe(path)
+    except ClipError:
+        return facts  # its bytes are known; extraction will say why they are no audio
+    return replace(facts, duration_s=info.duration_s, sample_rate_hz=info.sample_rate_hz, n_channels=info.n_channels)
+
+
+def _is_same(row: ClipRow, known: ClipRow | None) -> bool:
+    return known is not None and replace(row, ingested_at=known.ingested_at) == known

@@ -1,0 +1,148 @@
+"""Wanted minus done, with the reason for each clip. Pure: it takes tables and returns values.
+
+`plan_extraction` is the one function that touches a snapshot; all that decides lies in `plan_stream`.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from storage_schema.errors import StoreError
+from storage_schema.snapshot import Snapshot
+from storage_schema.streams import StreamSpec
+
+
+@dataclass(frozen=True)
+class WantedClip:
+    """One clip to extract: `paths` are all the places its bytes were seen, `reason` says why it is wanted."""
+
+    clip_id: str
+    paths: tuple[str, ...]
+    n_bytes: int
+    mtime_ns: int
+    duration_s: float | None
+    reason: str
+
+
+@dataclass(frozen=True)
+class StreamPlan:
+    """What one stream still lacks. `n_clips` = `n_done` + `n_quarantined` (failed before, left alone) + wanted."""
+
+    spec: StreamSpec
+    n_clips: int
+    n_quarantined: int
+    wanted: tuple[WantedClip, ...]
+
+    @property
+    def n_done(self) -> int:
+        return self.n_clips - self.n_quarantined - len(self.wanted)
+
+    @cached_property
+    def reasons(self) -> Mapping[str, int]:
+        """Reason to number of clips, the commonest first."""
+        return dict(Counter(clip.reason for clip in self.wanted).most_common())
+
+    @property
+    def audio_s(self) -> float:
+        """Seconds of audio to go through, by the files' headers."""
+        return sum(clip.duration_s or 0.0 for clip in self.wanted)
+
+
+@dataclass(frozen=True)
+class ExtractionPlan:
+    """One `StreamPlan` a stream, against one snapshot."""
+
+    snapshot_id: str
+    streams: tuple[StreamPlan, ...]
+
+    @property
+    def n_wanted(self) -> int:
+        return sum(len(stream.wanted) for stream in self.streams)
+
+    @property
+    def n_quarantined(self) -> int:
+        return sum(stream.n_quarantined for stream in self.streams)
+
+
+def plan_extraction(snapshot: Snapshot, specs: Sequence[StreamSpec], *, retry_failed: bool = False) -> ExtractionPlan:
+    """What has to be extracted so that every clip of the snapshot has every stream of `specs`.
+
+    retry_failed: whether clips that failed before are wanted again.
+    """
+    coverage = snapshot.coverage()
+    n_clips = len({clip_id for clip_id in snapshot.clips["clip_id"].to_pylist() if clip_id})
+    plans = []
+    for spec in specs:
+        older = {entry.fingerprint: entry for entry in coverage if entry.stream == spec.stream}
+        changes = {
+            print_: describe_change(_spec_or_none(snapshot, spec.stream, print_), spec)
+            for print_ in older
+            if print_ != spec.fingerprint
+        }
+        outstanding = snapshot.outstanding(spec.stream, spec.fingerprint)
+        plans.append(plan_stream(spec, outstanding, n_clips, changes, retry_failed=retry_failed))
+    return ExtractionPlan(snapshot.id, tuple(plans))
+
+
+def plan_stream(
+    spec: StreamSpec, outstanding: pa.Table, n_clips: int, changes: Mapping[str, str], *, retry_failed: bool
+) -> StreamPlan:
+    """One stream's plan from the clips it lacks (`Snapshot.outstanding`).
+
+    changes: what distinguishes each other fingerprint of the stream from this one, in words.
+    """
+    wanted = []
+    n_quarantined = 0
+    for row in outstanding.to_pylist():
+        if row["failure"] is not None and not retry_failed:
+            n_quarantined += 1
+        else:
+            wanted.append(_wanted_clip(row, changes))
+    return StreamPlan(spec, n_clips, n_quarantined, tuple(wanted))
+
+
+def describe_change(old: StreamSpec | None, new: StreamSpec) -> str:
+    """What differs between two specs of one stream, such as `parameter hop 160 -> 400`."""
+    if old is None:
+        return "made with another fingerprint"
+    before, after = _flat(old.identity), _flat(new.identity)
+    differences = [
+        f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
+        for name in sorted(before.keys() | after.keys())
+        if before.get(name) != after.get(name)
+    ]
+    return ", ".join(differences) or "made with another fingerprint"
+
+
+def _wanted_clip(row: Mapping[str, Any], changes: Mapping[str, str]) -> WantedClip:
+    if row["failure"] is not None:
+        reason = f"earlier failure: {row['failure']}"
+    elif row["other_fingerprint"] is not None:
+        reason = changes[row["other_fingerprint"]]
+    else:
+        reason = "new clip"
+    paths = tuple(sorted(str(Path(root, uri)) for root, uri in zip(row["root"], row["uri"], strict=True)))
+    return WantedClip(row["clip_id"], paths, row["n_bytes"], row["mtime_ns"], row["duration_s"], reason)
+
+
+def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
+    """The identity as lines of a table; parameters and weights come before the grid that follows from them."""
+    flat: dict[str, str] = {}
+    for group, label in (("parameters", "parameter "), ("weights", "weights "), ("grid", "grid ")):
+        flat |= {f"{label}{name}": str(value)[:12] for name, value in identity[group].items()}
+    flat |= {name: str(identity[name]) for name in ("extractor", "version", "downmix", "resampler")}
+    flat |= {f"array {array['name']}": f"{array['dtype']} {list(array['shape'])}" for array in identity["arrays"]}
+    parameter_names = {name.removeprefix("parameter ") for name in flat if name.startswith("parameter ")}
+    return {name: value for name, value in flat.items() if name.removeprefix("grid ") not in parameter_names}
+
+
+def _spec_or_none(snapshot: Snapshot, stream: str, fingerprint: str) -> StreamSpec | None:
+    try:
+        return snapshot.spec(stream, fingerprint)
+    except StoreError:
+        return None
