@@ -1,0 +1,1 @@
+"""Pretrained networks that turn sound into one vector every second or so."""
