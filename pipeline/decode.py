@@ -1,0 +1,163 @@
+"""From a file to a waveform: the only module that opens audio.
+
+Nothing here trusts the file. It is opened only where it is a regular file, so that a pipe or a device never hangs the
+run; it is decoded block by block, so that a header that promises a year of audio allocates nothing; and libsndfile is
+handed the open file rather than its name, so that bytes alone, not a suffix, decide what they are.
+
+A truncated file is what its decoder makes of it: WAV, AIFF, AU, W64, Ogg and MP3 that stop early are shorter clips, as
+every player treats them, while FLAC (and CAF cut near its front) is refused as `undecodable`.
+"""
+
+import hashlib
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+from storage_schema.errors import ClipError
+
+CLIP_ID_BYTES = 16
+"""128 bits of BLAKE2b name a clip by its bytes."""
+
+_BLOCK_SAMPLES = 2**20
+"""Samples decoded at once, over all channels: 4 MB of float32, whatever the header says."""
+
+_UNKNOWN_LENGTH = 2**63 - 1
+"""What libsndfile reports where a header does not state how many samples follow (SF_COUNT_MAX)."""
+
+
+@dataclass(frozen=True)
+class AudioInfo:
+    """What the header of a file states; `n_samples` counts those of one channel at the file's own rate."""
+
+    duration_s: float
+    sample_rate_hz: int
+    n_channels: int
+    n_samples: int
+
+
+def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
+    """The mean of the channels of the file at `path`, at `sample_rate_hz`, full scale at 1.
+
+    Returns (n_samples,) float32, finite, with at least one sample; resampled by soxr at VHQ where the file's own rate
+    differs. A clip too short to reach the new rate's first sample is its mean.
+    Raises ClipError: `vanished`, `unreadable`, `empty`, `undecodable` or `not_finite`.
+    """
+    with _open_audio(path) as sound:
+        own_rate_hz = int(sound.samplerate)
+        blocks = list(_mono_blocks(path, sound))
+    if not blocks:
+        raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+    waveform = np.concatenate(blocks)
+    _check_finite(path, waveform)
+    if own_rate_hz == sample_rate_hz:
+        return waveform
+    resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")
+    if not len(resampled):
+        resampled = waveform.mean(keepdims=True)
+    _check_finite(path, resampled)
+    return resampled
+
+
+def probe(path: Path) -> AudioInfo:
+    """Length, rate and channels by the header alone; only a header that states no length is counted by decoding.
+
+    A length is what the file claims: a damaged file may decode to fewer samples.
+    Raises ClipError: `vanished`, `unreadable`, `empty` or `undecodable`.
+    """
+    with _open_audio(path) as sound:
+        n_samples = int(sound.frames)
+        if n_samples >= _UNKNOWN_LENGTH:
+            n_samples = sum(len(block) for block in _mono_blocks(path, sound))
+        if not n_samples:
+            raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+        rate_hz = int(sound.samplerate)
+        return AudioInfo(n_samples / rate_hz, rate_hz, int(sound.channels), n_samples)
+
+
+def hash_file(path: Path) -> str:
+    """The BLAKE2b hash of the file's bytes as 32 hexadecimal digits: the clip's id.
+
+    Raises ClipError: `vanished` or `unreadable`. An empty file has a hash like any other.
+    """
+    with _open_regular(path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CLIP_ID_BYTES)).hexdigest()
+
+
+class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
+    """A sound that is read from front to back: soundfile seeks after each read, which fails where a length is a lie."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextmanager
+def _open_regular(path: Path) -> Iterator[BufferedReader]:
+    """The open file; ClipError where it is missing, forbidden or not a regular file."""
+    try:
+        mode = path.stat().st_mode  # before opening: to open a pipe waits for a writer
+        if not stat.S_ISREG(mode):
+            raise ClipError("unreadable", f"{path} is {_describe(mode)}, not an audio file; take it out of the dataset")
+        with path.open("rb") as file:
+            yield file
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise ClipError("vanished", f"{path} is not there ({error.strerror}); restore it, or ingest again") from error
+    except OSError as error:
+        raise ClipError("unreadable", f"{path} cannot be read: {error.strerror}; mend it and ingest again") from error
+
+
+@contextmanager
+def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
+    with _open_regular(path) as file:
+        if not path.stat().st_size:
+            raise ClipError("empty", f"{path} is zero bytes long; copy or record it again")
+        try:
+            sound = _ForwardOnly(file.fileno(), closefd=False)
+        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a format soundfile does not read
+            raise _undecodable(path, error) from error
+        with sound:
+            yield sound
+
+
+def _mono_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+    n_samples = max(1, _BLOCK_SAMPLES // sound.channels)
+    while True:
+        try:
+            block = sound.read(n_samples, dtype="float32", always_2d=True)  # (sample, channel)
+        except soundfile.LibsndfileError as error:
+            raise _undecodable(path, error) from error
+        if not len(block):
+            return
+        with np.errstate(invalid="ignore", over="ignore"):  # what overflows is refused by _check_finite
+            yield block.mean(axis=1)  # (sample,)
+
+
+def _check_finite(path: Path, waveform: NDArray[np.float32]) -> None:
+    n_bad = int(np.count_nonzero(~np.isfinite(waveform)))
+    if n_bad:
+        raise ClipError(
+            "not_finite", f"{path} has NaN or infinity in {n_bad} of its {len(waveform)} samples; export it again"
+        )
+
+
+def _undecodable(path: Path, error: Exception) -> ClipError:
+    reason = getattr(error, "error_string", str(error))
+    return ClipError("undecodable", f"{path} cannot be decoded: {reason} Convert it to WAV or FLAC and ingest again")
+
+
+def _describe(mode: int) -> str:
+    kinds = {
+        stat.S_IFDIR: "a folder",
+        stat.S_IFIFO: "a pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "something special")
