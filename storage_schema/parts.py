@@ -76,6 +76,7 @@ def _write_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple
         shards=(-(-len(values) // rows) * rows, *values.shape[1:]),
         compressors=(ZstdCodec(level=3), Crc32cCodec()),
         dimension_names=dims,
+        config={"write_empty_chunks": True},  # else a chunk of zeros and a lost file would look the same
     )
     array[...] = values
 
@@ -83,7 +84,7 @@ def _write_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple
 def read_index(path: Path) -> list[PartEntry]:
     """Which clips a part holds, by its own account."""
     group = _open(path)
-    ids, offsets, lengths = (np.asarray(group[name][...]) for name in _INDEX)  # type: ignore[index]
+    ids, offsets, lengths = (np.asarray(_array(group, name)[...]) for name in _INDEX)
     return [
         PartEntry(bytes(row).hex(), int(first), int(n)) for row, first, n in zip(ids, offsets, lengths, strict=True)
     ]
@@ -99,10 +100,10 @@ def read_rows(path: Path, names: Sequence[str], spans: Sequence[PartEntry]) -> I
     try:
         if len(spans) == 1:
             first, stop = spans[0].first_row, spans[0].first_row + spans[0].n_rows
-            whole = {name: np.asarray(group[name][first:stop]) for name in names}  # type: ignore[index]
+            whole = {name: np.asarray(_array(group, name)[first:stop]) for name in names}
         else:
             first = 0
-            whole = {name: np.asarray(group[name][...]) for name in names}  # type: ignore[index]
+            whole = {name: np.asarray(_array(group, name)[...]) for name in names}
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise StoreError(f"part {path.name} is damaged ({error}); its clips have to be extracted again") from error
     for span in spans:
@@ -119,3 +120,11 @@ def _open(path: Path) -> zarr.Group:
         return zarr.open_group(LocalStore(path, read_only=True), mode="r", zarr_format=3)
     except (OSError, ValueError, KeyError) as error:
         raise StoreError(f"part {path.name} is missing or is no Zarr group; extract its clips again") from error
+
+
+def _array(group: zarr.Group, name: str) -> zarr.Array[Any]:
+    """The array, all of its files present: Zarr itself would read a lost one as zeros."""
+    array = group[name]
+    if not isinstance(array, zarr.Array) or array.nchunks_initialized < array.nchunks:
+        raise KeyError(f"a file of array {name} is missing")
+    return array

@@ -1,0 +1,56 @@
+"""`timbrel`: the commands put together, and what becomes of errors.
+
+Exit code 0: all that was asked for was done. 1: some clips failed. 2: the question was wrong, or the store is not what
+was expected. 130: interrupted.
+"""
+
+import sys
+
+import typer
+
+from flows.cli import models, run, store, weights
+from storage_schema.errors import ContractError, TimbrelError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="""A store of audio features, filled once, and sound classifiers fitted from it in minutes.
+
+    Example:
+
+      timbrel ingest esc50 ESC-50 --store features.timbrel
+
+      timbrel extract --store features.timbrel
+
+      timbrel train recipes/esc10.toml --store features.timbrel
+    """,
+)
+app.command("ingest")(store.ingest_command)
+app.command("plan")(store.plan_command)
+app.command("extract")(store.extract_command)
+app.command("status")(store.status_command)
+app.command("train")(models.train_command)
+app.command("evaluate")(models.evaluate_command)
+app.command("predict")(models.predict_command)
+app.command("run")(run.run_command)
+app.command("demo")(run.demo_command)
+app.add_typer(weights.app, name="weights")
+
+
+def main() -> None:
+    """Run one command; what a person can mend is a sentence, only a bug is a traceback."""
+    try:
+        app()
+    except ContractError:
+        raise
+    except TimbrelError as error:
+        print(f"timbrel: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print(
+            "timbrel: interrupted; what was committed stays, the rest is done by the same command again",
+            file=sys.stderr,
+        )
+        sys.exit(130)

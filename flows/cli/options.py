@@ -1,0 +1,79 @@
+"""The options that several commands share, and how their values are read."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from features.registry import DEFAULT_STREAMS, spec_for
+from storage_schema.errors import InputError
+from storage_schema.fingerprint import Json
+from storage_schema.streams import StreamSpec
+
+StoreOption = Annotated[
+    str, typer.Option("--store", "-s", envvar="TIMBREL_STORE", help="Folder of the store.", show_envvar=True)
+]
+StreamsOption = Annotated[str, typer.Option("--streams", help="Streams, separated by commas.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A stream's parameter, such as pitch.model=full; may be repeated.", metavar="S.P=VALUE"),
+]
+WorkersOption = Annotated[
+    int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one a core")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")]
+SnapshotOption = Annotated[
+    str | None, typer.Option("--snapshot", help="Read this state of the store.", show_default="the newest")
+]
+
+ALL_DEFAULT_STREAMS = ",".join(DEFAULT_STREAMS)
+
+Parameters = dict[str, dict[str, Json]]
+
+
+def parse_streams(text: str) -> list[str]:
+    """The names in `a,b,c`; whether they exist is the registry's business."""
+    streams = [name.strip() for name in text.split(",") if name.strip()]
+    if not streams:
+        raise InputError("--streams names no stream; write them as pitch,timbre")
+    return list(dict.fromkeys(streams))
+
+
+def parse_parameters(settings: Sequence[str] | None, streams: Sequence[str]) -> Parameters:
+    """`["pitch.hop=160"]` as `{"pitch": {"hop": 160}}`; a value is JSON, or text where it is no JSON."""
+    parameters: Parameters = {}
+    for setting in settings or ():
+        name, equals, value = setting.partition("=")
+        stream, dot, parameter = name.strip().partition(".")
+        if not (equals and dot and parameter):
+            raise InputError(f"--set {setting}: write STREAM.PARAMETER=VALUE, such as pitch.model=full")
+        if stream not in streams:
+            raise InputError(f"--set {setting}: {stream} is not among the streams {', '.join(streams)}")
+        try:
+            parameters.setdefault(stream, {})[parameter] = json.loads(value)
+        except ValueError:
+            parameters.setdefault(stream, {})[parameter] = value
+    return parameters
+
+
+def parse_specs(streams: str, settings: Sequence[str] | None) -> list[StreamSpec]:
+    """The specs that --streams and --set ask for."""
+    names = parse_streams(streams)
+    parameters = parse_parameters(settings, names)
+    return [spec_for(name, parameters.get(name)) for name in names]
+
+
+def checked_run(store_uri: str, run: str) -> Path:
+    """The folder of a finished run, named by its id. Raises InputError naming the newest runs where it is unknown."""
+    from storage_schema.store import open_store
+
+    store = open_store(store_uri)
+    folder = store.run_folder(run)
+    if not folder.is_dir():
+        newest = ", ".join(store.runs()[-3:]) or "none yet; `timbrel train RECIPE` makes one"
+        raise InputError(f"the store at {store_uri} has no run {run!r}; its newest: {newest}")
+    return folder

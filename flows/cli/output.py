@@ -1,0 +1,63 @@
+"""How results are written: tables for people, JSON for scripts, both on standard output."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from training.results import Interval, RunResult
+
+_console = Console()
+
+
+def print_json(document: Any) -> None:
+    """One JSON document; dataclasses become objects."""
+    plain = asdict(document) if is_dataclass(document) and not isinstance(document, type) else document
+    print(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
+
+
+def say(text: str) -> None:
+    """One line for a person; nothing in it is taken for markup."""
+    _console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
+    """A table; numbers stand on the right."""
+    table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for i, name in enumerate(columns):
+        is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        table.add_column(name, justify="right" if is_number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+    _console.print(table)
+
+
+def print_result(result: "RunResult", title: str | None = None) -> None:
+    """The table of a run: model, parameters, headline metric with its interval, seconds; then the comparisons."""
+    rows = [
+        (model.name, model.n_parameters, share(model.metrics[result.headline]), f"{model.seconds:.1f}")
+        for model in result.models
+    ]
+    print_table(("stream", "parameters", f"{result.headline} [95 %]", "seconds"), rows, title=title)
+    for comparison in result.comparisons:
+        low, high = 100 * comparison.difference.low, 100 * comparison.difference.high
+        difference = 100 * comparison.difference.value
+        say(f"{comparison.name} - {comparison.other}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}], paired")
+
+
+def share(interval: "Interval") -> str:
+    """`82.7 [79.1, 86.0]`, in percent."""
+    return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def hours(seconds: float) -> str:
+    """`1 h 23 min`, or `45 s` for short ones."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60:02} min"

@@ -1,0 +1,86 @@
+"""Commands that do the whole: run, demo."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from flows.cli.options import (
+    ALL_DEFAULT_STREAMS,
+    DeviceOption,
+    JsonOption,
+    SetOption,
+    StoreOption,
+    StreamsOption,
+    WorkersOption,
+    parse_parameters,
+    parse_specs,
+    parse_streams,
+)
+from flows.cli.output import print_json, print_result, say
+
+
+def run_command(
+    kind: Annotated[str, typer.Argument(help="folder, csv, esc50, fsd50k, urbansound8k or general_midi.")],
+    root: Annotated[Path, typer.Argument(help="Where the recordings lie.")],
+    store: StoreOption,
+    recipe: Annotated[Path | None, typer.Option("--recipe", help="Train this; without it, only extract.")] = None,
+    dataset: Annotated[str | None, typer.Option("--dataset", help="File the clips under this name.")] = None,
+    streams: StreamsOption = ALL_DEFAULT_STREAMS,
+    settings: SetOption = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Ingest, extract and train in one Prefect flow; what is done already is not done again.
+
+    Example: timbrel run esc50 ESC-50 --recipe recipes/esc10.toml --store features.timbrel
+    """
+    from pipeline.ingest import list_clips
+    from training.recipe import load_recipe
+
+    names = parse_streams(streams)
+    parse_specs(streams, settings)  # every wrong word is said before the first stage starts
+    list_clips(kind, root)
+    if recipe is not None:
+        load_recipe(recipe)
+    from flows.display import progress
+    from flows.whole import whole_flow
+
+    with progress(quiet=as_json):
+        report = whole_flow(
+            store, kind, root, recipe, dataset, names, parse_parameters(settings, names), workers, device
+        )
+    if as_json:
+        document = {"ingest": vars(report.ingest), "extraction": vars(report.extraction)}
+        print_json(document | {"training": report.training.model_dump() if report.training else None})
+    elif report.training is not None:
+        print_result(report.training, title=f"run {report.training.run_id}")
+        say(f"report: {Path(store, 'runs', report.training.run_id, 'report.html').absolute()}")
+    if not (report.extraction.is_complete and report.ingest.n_problems == 0):
+        say("some clips failed; `timbrel status` says which and why")
+        raise typer.Exit(1)
+
+
+def demo_command(
+    folder: Annotated[Path, typer.Argument(help="Where sounds, store and report go.")] = Path("timbrel-demo"),
+    notes: Annotated[int, typer.Option("--notes", min=4, help="Notes an instrument.")] = 8,
+    workers: WorkersOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Render 128 General MIDI instruments, extract four streams, train each alone and their fusion, report.
+
+    Example: timbrel demo /tmp/demo
+    """
+    from flows.demo import run_demo
+    from flows.display import progress
+
+    with progress(quiet=as_json):
+        demo = run_demo(folder, n_notes=notes, n_workers=workers)
+    if as_json:
+        print_json(demo.result.model_dump() | {"report": str(demo.report), "elapsed_s": demo.elapsed_s})
+        return
+    print_result(demo.result, title="128 General MIDI instruments, notes never heard in training")
+    stages = ", ".join(f"{stage} {seconds:.0f} s" for stage, seconds in demo.stage_s.items())
+    say(f"{demo.elapsed_s:.0f} s in all: {stages}")
+    say(f"report: {demo.report}")

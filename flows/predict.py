@@ -1,0 +1,55 @@
+"""Raw audio to scores: the run's own extractors, then the run's own models.
+
+It stands here because it needs both sides: `features` makes what `training` reads, and only `flows` knows both.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pipeline.decode import decode
+from training.predict import load_predictor
+
+from features.registry import load_extractor
+from pipeline.progress import OnProgress, no_progress
+from storage_schema.errors import ClipError
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """One file: a probability a label, or the `problem` that kept it from being heard."""
+
+    file: str
+    scores: dict[str, float]
+    problem: str | None = None
+
+    def best(self, n: int) -> list[tuple[str, float]]:
+        """The `n` likeliest labels, the likeliest first."""
+        return sorted(self.scores.items(), key=lambda item: -item[1])[:n]
+
+
+def predict_files(
+    run_folder: Path, files: Sequence[Path], *, on_progress: OnProgress = no_progress
+) -> list[Prediction]:
+    """One prediction a file, in order; a file that cannot be heard says why and costs the others nothing.
+
+    Raises InputError where this version of timbrel makes other features than the run was trained on.
+    """
+    predictor = load_predictor(run_folder)
+    extractors = {stream: load_extractor(spec) for stream, spec in predictor.specs.items()}
+    predictions = []
+    on_progress("predict", 0, len(files))
+    for done, file in enumerate(files, start=1):
+        try:
+            features, n_seconds = {}, 0.0
+            for stream, extractor in extractors.items():
+                waveform = decode(file, extractor.spec.grid.sample_rate_hz)
+                n_seconds = len(waveform) / extractor.spec.grid.sample_rate_hz
+                (features[stream],) = extractor.extract([waveform])
+            scores = predictor.score(features, n_seconds)
+            named = dict(zip(predictor.labels, map(float, scores), strict=True))
+            predictions.append(Prediction(str(file), named))
+        except ClipError as error:
+            predictions.append(Prediction(str(file), {}, f"{error.kind}: {error.message}"))
+        on_progress("predict", done, len(files))
+    return predictions

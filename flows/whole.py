@@ -1,0 +1,44 @@
+"""The arrow diagram as one flow: ingest, extract, train."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prefect import flow
+
+from features.registry import DEFAULT_STREAMS
+from flows.extract import extract_flow
+from flows.ingest import ingest_flow
+from flows.train import train_flow
+from pipeline.extraction import ExtractionReport
+from pipeline.ingest import IngestReport
+from storage_schema.fingerprint import Json
+from training.results import RunResult
+
+
+@dataclass(frozen=True)
+class WholeReport:
+    """What each stage said; `training` is None where no recipe was given."""
+
+    ingest: IngestReport
+    extraction: ExtractionReport
+    training: RunResult | None
+
+
+@flow(name="timbrel", validate_parameters=False)
+def whole_flow(
+    store_uri: str,
+    kind: str,
+    root: Path,
+    recipe: Path | None = None,
+    dataset: str | None = None,
+    streams: Sequence[str] = DEFAULT_STREAMS,
+    parameters: Mapping[str, Mapping[str, Json]] | None = None,
+    n_workers: int | None = None,
+    device: str = "auto",
+) -> WholeReport:
+    """From a folder of recordings to a trained, reported model; what is done already is not done again."""
+    ingested = ingest_flow(store_uri, kind, root, dataset)
+    extracted = extract_flow(store_uri, streams, parameters, n_workers)
+    trained = train_flow(store_uri, recipe, device) if recipe is not None else None
+    return WholeReport(ingested, extracted, trained)
