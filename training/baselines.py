@@ -1,0 +1,105 @@
+"""What a model must beat: the commonest class, and logistic regression on features pooled over the whole clip.
+
+The first hears nothing; the second hears everything but order. Both are linear maps of pooled features, so that one
+type holds them and a checkpoint can keep them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch.nn import functional as F
+
+from training.inputs import gather_inputs, is_waveform
+from training.recipe import Task
+from training.windows import StreamFrames
+
+INVERSE_PENALTY = 1.0
+"""C of scikit-learn's LogisticRegression, left at its default."""
+
+MAX_ITERATIONS = 200
+
+
+@dataclass(frozen=True)
+class LinearModel:
+    """Scores = ((pooled - mean) / std) @ weight + bias, over the pooled features of `streams` side by side."""
+
+    streams: tuple[str, ...]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bias: NDArray[np.float32]
+
+    @property
+    def n_parameters(self) -> int:
+        return self.weight.size + self.bias.size
+
+    def probabilities(self, pooled: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
+        """(n_clips, n_labels) of the pooled features (n_clips, n_features) of the model's streams."""
+        scores = torch.from_numpy(((pooled - self.mean) / self.std) @ self.weight + self.bias)
+        return (torch.softmax(scores, dim=-1) if task == "single_label" else torch.sigmoid(scores)).numpy()
+
+
+def pool_clips(frames: StreamFrames, clips: Sequence[int]) -> NDArray[np.float32]:
+    """(n_clips, 2 * n_channels): mean and standard deviation of every input channel over all frames of a clip.
+
+    Positions within a patch of samples are no properties, so of a waveform the magnitude spectrum of each patch, in
+    dB, is pooled.
+    """
+    rows = []
+    for clip in clips:
+        inputs = gather_inputs(frames, frames.rows(np.array([clip])))
+        if is_waveform(frames.spec):
+            windowed = inputs * np.hanning(inputs.shape[1])
+            inputs = 20 * np.log10(np.abs(np.fft.rfft(windowed, axis=1)) + 1e-4)
+        rows.append(np.concatenate([inputs.mean(axis=0), inputs.std(axis=0)]))
+    return np.array(rows, np.float32)
+
+
+def majority(targets: NDArray[np.float32], task: Task) -> LinearModel:
+    """Scores that say how common each class is among `targets`, whatever is heard."""
+    share = np.clip(targets.mean(axis=0), 1e-6, 1 - 1e-6)
+    bias = np.log(share) if task == "single_label" else np.log(share / (1 - share))
+    none = np.zeros(0, np.float32)
+    return LinearModel((), none, none, np.zeros((0, targets.shape[1]), np.float32), bias.astype(np.float32))
+
+
+def logistic_regression(
+    streams: Sequence[str], pooled: NDArray[np.float32], targets: NDArray[np.float32], task: Task
+) -> LinearModel:
+    """Multinomial (single_label) or one-against-rest (multi_label) logistic regression with an L2 penalty.
+
+    pooled: (n_clips, n_features), standardised here. The same optimum as scikit-learn's LogisticRegression with
+    C = `INVERSE_PENALTY`, for all labels of a multi-label task at once.
+    """
+    mean, std = pooled.mean(axis=0), pooled.std(axis=0)
+    std = np.where(std < 1e-6, 1.0, std).astype(np.float32)
+    inputs = torch.from_numpy((pooled - mean) / std).double()
+    wanted = torch.from_numpy(targets).double()
+    n_features, n_labels = inputs.shape[1], wanted.shape[1]
+
+    def loss_and_gradient(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        parameters = torch.tensor(values, requires_grad=True)
+        weight, bias = parameters[:-n_labels].view(n_features, n_labels), parameters[-n_labels:]
+        scores = inputs @ weight + bias
+        if task == "single_label":
+            loss = F.cross_entropy(scores, wanted, reduction="sum")
+        else:
+            loss = F.binary_cross_entropy_with_logits(scores, wanted, reduction="sum")
+        loss = loss * INVERSE_PENALTY + weight.square().sum() / 2
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert parameters.grad is not None, "backward leaves a gradient on a leaf"
+        return loss.item(), parameters.grad.numpy()
+
+    start = np.zeros(n_features * n_labels + n_labels)
+    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", options={"maxiter": MAX_ITERATIONS}).x
+    return LinearModel(
+        tuple(streams),
+        mean.astype(np.float32),
+        std,
+        found[:-n_labels].reshape(n_features, n_labels).astype(np.float32),
+        found[-n_labels:].astype(np.float32),
+    )

@@ -1,0 +1,179 @@
+"""One fold's models on disk: tensors as safetensors, everything else as JSON beside them.
+
+`model.safetensors` holds arrays only and can run no code. `model.json` says what they mean, carries the whole
+description of each stream, and the hash of the tensors, so that a file that was changed or torn is refused before a
+number of it is used. Both are small enough to read whole.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from storage_schema.atomic import write_file
+from storage_schema.errors import InputError, StoreError
+from storage_schema.streams import StreamSpec
+from training.baselines import LinearModel
+from training.encoders import StreamEncoder
+from training.inputs import encoder_shape
+from training.recipe import Recipe, Task
+
+TENSORS, DOCUMENT = "model.safetensors", "model.json"
+FORMAT = 1
+MAX_DOCUMENT_BYTES = 16 * 2**20
+MAX_TENSOR_BYTES = 2 * 2**30
+"""Far above any model of ours; whatever is larger is not read."""
+
+
+@dataclass(frozen=True)
+class FoldModel:
+    """All models of one fold. Streams are in the recipe's order; `weights` are those of the fusion."""
+
+    task: Task
+    labels: tuple[str, ...]
+    recipe: Recipe
+    specs: Mapping[str, StreamSpec]
+    encoders: Mapping[str, StreamEncoder]
+    weights: Mapping[str, float]
+    baselines: Mapping[str, LinearModel]
+
+
+class _Document(BaseModel):
+    """`model.json`; `specs` maps a stream to its spec as JSON text, `baselines` a name to its streams."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    task: Task
+    labels: tuple[str, ...]
+    recipe: Recipe
+    specs: dict[str, str]
+    fingerprints: dict[str, str]
+    weights: dict[str, float]
+    baselines: dict[str, tuple[str, ...]]
+    tensors_blake2b: str
+
+
+def save_checkpoint(folder: Path, model: FoldModel) -> None:
+    """Write the fold's two files into `folder`, which exists; the document last."""
+    tensors: dict[str, NDArray[Any]] = {}
+    for stream, encoder in model.encoders.items():
+        for name, value in encoder.state_dict().items():
+            tensors[f"stream/{stream}/{name}"] = np.ascontiguousarray(value.numpy())
+    for name, baseline in model.baselines.items():
+        for part in ("mean", "std", "weight", "bias"):
+            tensors[f"baseline/{name}/{part}"] = np.ascontiguousarray(getattr(baseline, part))
+    content = save(tensors)
+    document = _Document(
+        format=FORMAT,
+        task=model.task,
+        labels=model.labels,
+        recipe=model.recipe,
+        specs={stream: spec.to_json() for stream, spec in model.specs.items()},
+        fingerprints={stream: spec.fingerprint for stream, spec in model.specs.items()},
+        weights=dict(model.weights),
+        baselines={name: baseline.streams for name, baseline in model.baselines.items()},
+        tensors_blake2b=_hash(content),
+    )
+    write_file(folder / TENSORS, content)
+    write_file(folder / DOCUMENT, document.model_dump_json(indent=2).encode())
+
+
+def load_checkpoint(folder: Path) -> FoldModel:
+    """The models that `save_checkpoint` wrote to `folder`. Raises StoreError that says what is wrong with the files."""
+    try:
+        document = _Document.model_validate_json(_read(folder / DOCUMENT, MAX_DOCUMENT_BYTES))
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise StoreError(
+            f"{folder / DOCUMENT} is no model description ({where}: {first['msg']}); train again"
+        ) from error
+    if document.format != FORMAT:
+        raise StoreError(
+            f"{folder / DOCUMENT} has format {document.format}, this timbrel reads {FORMAT}; use the one that wrote it"
+        )
+    content = _read(folder / TENSORS, MAX_TENSOR_BYTES)
+    if _hash(content) != document.tensors_blake2b:
+        raise StoreError(
+            f"{folder / TENSORS} is not the file that {DOCUMENT} describes: its hash is {_hash(content)}, "
+            f"{document.tensors_blake2b} was written; restore it from a backup, or train again"
+        )
+    try:
+        return _assemble(document, load(content))
+    except (SafetensorError, InputError, KeyError, ValueError) as error:
+        raise StoreError(f"the checkpoint in {folder} contradicts itself: {error}; train again") from error
+
+
+def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldModel:
+    """The models, each tensor checked against the shape that the document calls for."""
+    streams = list(document.recipe.data.streams)
+    for name, keys in (("specs", document.specs), ("weights", document.weights)):
+        if sorted(keys) != sorted(streams):
+            raise ValueError(f"its {name} are of {sorted(keys)}, its recipe is of {sorted(streams)}")
+    specs = {stream: StreamSpec.from_json(document.specs[stream]) for stream in streams}
+    for stream, spec in specs.items():
+        if spec.fingerprint != document.fingerprints.get(stream):
+            raise ValueError(f"the description of stream {stream} has fingerprint {spec.fingerprint}, another is named")
+    used = set()
+    encoders = {}
+    for stream, spec in specs.items():
+        encoder = StreamEncoder(encoder_shape(spec, len(document.labels), document.recipe))
+        state = {}
+        for name, wanted in encoder.state_dict().items():
+            key = f"stream/{stream}/{name}"
+            state[name] = torch.from_numpy(_tensor(tensors, key, tuple(wanted.shape)))
+            used.add(key)
+        encoder.load_state_dict(state)
+        encoders[stream] = encoder.eval()
+    baselines = {}
+    for name, members in document.baselines.items():
+        n_features = len(tensors[f"baseline/{name}/mean"])
+        shapes = {
+            "mean": (n_features,),
+            "std": (n_features,),
+            "weight": (n_features, len(document.labels)),
+            "bias": (len(document.labels),),
+        }
+        parts = {part: _tensor(tensors, f"baseline/{name}/{part}", shape) for part, shape in shapes.items()}
+        baselines[name] = LinearModel(members, **parts)
+        used |= {f"baseline/{name}/{part}" for part in shapes}
+    if set(tensors) != used:
+        raise ValueError(f"it holds {len(set(tensors) - used)} tensors that nothing asks for")
+    return FoldModel(
+        document.task, document.labels, document.recipe, specs, encoders, dict(document.weights), baselines
+    )
+
+
+def _tensor(tensors: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    if key not in tensors:
+        raise ValueError(f"the tensor {key} is missing")
+    found = tensors[key]
+    if found.shape != shape or found.dtype != np.float32:
+        raise ValueError(f"the tensor {key} is {found.dtype} {found.shape}, where float32 {shape} is called for")
+    if not np.isfinite(found).all():
+        raise ValueError(f"the tensor {key} has NaN or infinity in it")
+    return found
+
+
+def _read(path: Path, limit: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit + 1)
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; name the folder of a finished run") from error
+    if len(content) > limit:
+        raise StoreError(f"{path} is longer than {limit} bytes, so that it is no checkpoint of ours")
+    return content
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -1,0 +1,111 @@
+"""From a snapshot to arrays in memory: which clips take part, their labels, and every stream's frames, read once.
+
+What it alone knows is how to be sure that nothing is missing: a clip without one of the streams stops the run, or is
+left out and counted, but is never filled in.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage_schema.errors import InputError
+from storage_schema.reader import StreamReader
+from storage_schema.snapshot import Snapshot
+from storage_schema.streams import StreamSpec
+from training.recipe import Recipe, Task
+from training.splits import Example, Fold, infer_task, label_matrix, make_folds, merge_copies, read_examples
+from training.windows import StreamFrames, clip_ticks
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """Everything that is learned from and judged on, in memory. Clips are indices into `examples`.
+
+    targets: (n_clips, n_labels) float32 of 0 and 1. ticks: (n_clips,) int64 lengths in milliseconds.
+    `n_left_out` counts the clips that the recipe let go for want of a stream.
+    """
+
+    task: Task
+    labels: tuple[str, ...]
+    examples: tuple[Example, ...]
+    targets: NDArray[np.float32]
+    ticks: NDArray[np.int64]
+    frames: Mapping[str, StreamFrames]
+    folds: tuple[Fold, ...]
+    n_left_out: int
+
+    @property
+    def specs(self) -> dict[str, StreamSpec]:
+        return {stream: frames.spec for stream, frames in self.frames.items()}
+
+
+def load_corpus(
+    snapshot: Snapshot, recipe: Recipe, *, fingerprints: Mapping[str, str], labels: Sequence[str] | None = None
+) -> Corpus:
+    """The clips and streams that `recipe` names.
+
+    fingerprints: the fingerprint wanted of each stream; the one extracted last where it is not named. labels: those
+    of a model to be judged, in its order; taken from the clips otherwise.
+    Raises InputError for an unknown dataset, a missing stream or feature, a leak between the sides of a split, and
+    labels that do not fit the task or the model.
+    """
+    readable, n_unreadable = read_examples(snapshot.clips, recipe.data.dataset)
+    distinct = merge_copies(readable, recipe.split)
+    readers = {stream: snapshot.stream(stream, fingerprints.get(stream)) for stream in recipe.data.streams}
+    examples = covered_examples(distinct, n_unreadable, readers, recipe)
+    task = infer_task(examples, recipe.task)
+    folds = make_folds(examples, recipe.split, recipe.fit.seed)
+    heard = sorted({label for example in examples for label in example.labels})
+    known = tuple(heard if labels is None else labels)
+    strangers = sorted(set(heard) - set(known))
+    if strangers:
+        raise InputError(
+            f"the snapshot has the labels {', '.join(strangers[:5])}, which the model does not know; train it again"
+        )
+    if len(known) < 2 and task == "single_label":
+        raise InputError(f"every clip of {recipe.data.dataset} is labelled {known}; a classifier needs two labels")
+    frames = {}
+    for stream, reader in readers.items():
+        ragged = reader.read_all([example.clip_id for example in examples])
+        frames[stream] = StreamFrames(reader.spec, ragged.offsets, ragged.arrays)
+    ticks = np.array([_ticks(example, i, frames) for i, example in enumerate(examples)], np.int64)
+    n_left_out = len(distinct) + n_unreadable - len(examples)
+    targets = label_matrix(examples, known)
+    return Corpus(task, known, tuple(examples), targets, ticks, frames, tuple(folds), n_left_out)
+
+
+def covered_examples(
+    examples: Sequence[Example], n_unreadable: int, readers: Mapping[str, StreamReader], recipe: Recipe
+) -> list[Example]:
+    """The examples that have every stream. Raises InputError where some have not, unless the recipe drops them."""
+    there = {stream: set(reader.clip_ids) for stream, reader in readers.items()}
+    lacking = {
+        stream: [example.uri for example in examples if example.clip_id not in clip_ids]
+        for stream, clip_ids in there.items()
+    }
+    problems = [
+        f"{len(uris)} of {len(examples)} clips have no {stream} features (such as {uris[0]})"
+        for stream, uris in lacking.items()
+        if uris
+    ]
+    if n_unreadable:
+        problems.append(f"{n_unreadable} files could not be read at ingest")
+    if problems and recipe.data.missing == "refuse":
+        raise InputError(
+            f"{'; '.join(problems)}. Run `timbrel extract --streams {','.join(recipe.data.streams)}`, see "
+            '`timbrel status` for what failed, or write missing = "drop" in the recipe\'s [data] to leave them out'
+        )
+    kept = [example for example in examples if all(example.clip_id in clip_ids for clip_ids in there.values())]
+    if not kept:
+        raise InputError(f"no clip of {recipe.data.dataset} has all of {', '.join(there)}; {'; '.join(problems)}")
+    return kept
+
+
+def _ticks(example: Example, i: int, frames: Mapping[str, StreamFrames]) -> int:
+    """A clip's length: by its header, or up to its last frame in the stream that ends first."""
+    if example.duration_s is not None:
+        return clip_ticks(example.duration_s)
+    n_frames = {stream: int(kept.offsets[i + 1] - kept.offsets[i]) for stream, kept in frames.items()}
+    return clip_ticks(min(frames[stream].spec.grid.centre_s(n - 1) for stream, n in n_frames.items()))

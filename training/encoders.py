@@ -1,0 +1,155 @@
+"""One stream's encoder: tokens in, a 64-dimensional embedding and its class scores out.
+
+A projection of each 25 ms token, positions by time, a small Transformer, pooling over the tokens that exist, an
+embedding and a linear classifier, as in arXiv 2309.08751. The waveform has a learned front end in place of the
+projection (Verma & Berger, Audio Transformers, arXiv 2105.00335).
+"""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from training.inputs import EncoderShape, Normalisation
+
+CLAMP = 8.0
+"""Normalised inputs are held within this many standard deviations: descriptors have heavy tails."""
+
+N_FILTERS = 64
+FILTER_SAMPLES = 160
+FILTER_STEP = 40
+"""The waveform's filters: 10 ms long, one step every 2.5 ms inside a 25 ms patch of 16 kHz samples."""
+
+
+class StreamEncoder(nn.Module):
+    """The encoder of one stream; it carries its normalisation, so that a checkpoint is complete."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, shape: EncoderShape, *, dropout: float = 0.0, token_mask: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        self.token_mask = token_mask
+        self.register_buffer("mean", torch.zeros(shape.n_channels))
+        self.register_buffer("std", torch.ones(shape.n_channels))
+        self.front: nn.Module = (
+            WaveformFront(shape.n_channels, shape.dim) if shape.is_waveform else nn.Linear(shape.n_channels, shape.dim)
+        )
+        self.hidden_token = nn.Parameter(torch.zeros(shape.dim))
+        self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.dim)
+        self.embed = nn.Linear(2 * shape.dim, shape.dim)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(shape.dim, shape.n_labels)
+
+    def set_normalisation(self, normalisation: Normalisation) -> None:
+        """Take over statistics that were fitted on training frames."""
+        self.mean.copy_(torch.from_numpy(normalisation.mean))
+        self.std.copy_(torch.from_numpy(normalisation.std))
+
+    def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
+        """The class scores (n, n_labels) of n windows, before softmax or sigmoid.
+
+        inputs: (n, n_tokens, n_channels) as stored, not yet normalised. mask: (n, n_tokens), True where a token exists.
+        times_s: (n, n_tokens) seconds after the window's start.
+        """
+        scores: Tensor = self.classify(self.dropout(self.embedding(inputs, mask, times_s)))
+        return scores
+
+    def embedding(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
+        """The embedding (n, dim) of n windows; arguments as for `forward`."""
+        tokens = self.front(torch.clamp((inputs - self.mean) / self.std, -CLAMP, CLAMP))
+        if self.training and self.token_mask > 0:
+            is_hidden = torch.rand(mask.shape, device=mask.device) < self.token_mask
+            tokens = torch.where(is_hidden[..., None], self.hidden_token, tokens)
+        tokens = self.dropout(tokens + positions(times_s, self.shape.dim))
+        for block in self.blocks:
+            tokens = block(tokens, mask)
+        return torch.tanh(self.embed(pool(self.norm(tokens), mask)))
+
+
+class Block(nn.Module):
+    """One Transformer layer, normalised before attention and before the two-layer network (Xiong et al. 2020)."""
+
+    def __init__(self, dim: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(dim)
+        self.query_key_value = nn.Linear(dim, 3 * dim)
+        self.attention_out = nn.Linear(dim, dim)
+        self.network_norm = nn.LayerNorm(dim)
+        self.widen = nn.Linear(dim, 2 * dim)
+        self.narrow = nn.Linear(2 * dim, dim)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        n, n_tokens, dim = tokens.shape
+        split = self.query_key_value(self.attention_norm(tokens)).view(n, n_tokens, 3, self.heads, dim // self.heads)
+        query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x (n, heads, n_tokens, dim / heads)
+        attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
+        attended = attended.transpose(1, 2).reshape(n, n_tokens, dim)  # (n, n_tokens, dim)
+        tokens = tokens + self.dropout(self.attention_out(attended))
+        changed: Tensor = self.dropout(self.narrow(F.gelu(self.widen(self.network_norm(tokens)))))
+        return tokens + changed
+
+
+class WaveformFront(nn.Module):
+    """Learned filters on the samples of each patch: convolve in quadrature, rectify, pool, compress, project.
+
+    The filters start as windowed cosines and sines on a mel scale, so that training begins from a spectrogram rather
+    than from noise, and are learned from there (Zeghidour et al., LEAF, ICLR 2021). Patches shorter than one filter
+    are covered by shorter filters.
+    """
+
+    def __init__(self, n_samples: int, dim: int) -> None:
+        super().__init__()
+        length = min(FILTER_SAMPLES, n_samples)
+        self.filters = nn.Parameter(mel_quadrature_filters(N_FILTERS, length))
+        self.norm = nn.LayerNorm(2 * N_FILTERS)
+        self.project = nn.Linear(2 * N_FILTERS, dim)
+
+    def forward(self, samples: Tensor) -> Tensor:
+        n, n_tokens, n_samples = samples.shape
+        patches = samples.reshape(n * n_tokens, 1, n_samples)
+        filtered = F.conv1d(patches, self.filters, stride=FILTER_STEP)
+        energy = filtered.view(len(patches), 2, N_FILTERS, -1).square().sum(dim=1)  # (n * n_tokens, filters, steps)
+        level = torch.log(energy + 1e-5)
+        pooled = torch.cat([level.mean(dim=-1), level.amax(dim=-1) - level.mean(dim=-1)], dim=-1)
+        projected: Tensor = self.project(self.norm(pooled))
+        return projected.view(n, n_tokens, -1)
+
+
+def mel_quadrature_filters(n_filters: int, length: int) -> Tensor:
+    """(2 * n_filters, 1, length) float32: Hann-windowed cosines, then sines, spaced on the mel scale up to Nyquist.
+
+    Scale: O'Shaughnessy's 2595 log10(1 + f / 700), for 16 kHz; each filter has unit energy times sqrt(2).
+    """
+    top = 2595 * math.log10(1 + 7600 / 700)
+    frequencies = 700 * (10 ** (np.linspace(top / 64, top, n_filters) / 2595) - 1) / 16_000  # cycles a sample
+    phase = 2 * np.pi * frequencies[:, None] * (np.arange(length) - (length - 1) / 2)
+    window = np.hanning(length + 2)[1:-1]
+    filters = np.concatenate([np.cos(phase), np.sin(phase)]) * window / np.sqrt(np.square(window).sum() / 2)
+    return torch.from_numpy(filters.astype(np.float32))[:, None, :]
+
+
+def positions(times_s: Tensor, dim: int) -> Tensor:
+    """Sinusoids of time (Vaswani et al. 2017): (..., dim), with periods from 50 ms to 50 s."""
+    rates = torch.logspace(math.log10(1 / 0.05), math.log10(1 / 50), dim // 2, device=times_s.device)
+    phase = 2 * math.pi * times_s[..., None] * rates
+    return torch.cat([torch.sin(phase), torch.cos(phase)], dim=-1)
+
+
+def pool(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Mean and standard deviation over the tokens that exist: (n, n_tokens, dim) -> (n, 2 * dim)."""
+    share = mask[..., None].to(tokens.dtype) / mask.sum(dim=1, keepdim=True)[..., None]
+    mean = (tokens * share).sum(dim=1)
+    variance = ((tokens - mean[:, None]).square() * share).sum(dim=1)
+    return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)
+
+
+def n_parameters(encoder: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)

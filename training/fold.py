@@ -1,0 +1,101 @@
+"""All models of one fold, in the order in which they may know about each other.
+
+Every stream's encoder alone, its epoch chosen on validation; then the fusion's weights, fitted on the validation
+clips' scores; then each encoder once more on training and validation clips together, for as many epochs. Baselines
+choose nothing and learn from both sides at once. Test clips are never looked at here.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+
+from training.baselines import LinearModel, logistic_regression, majority, pool_clips
+from training.checkpoint import FoldModel
+from training.corpus import Corpus
+from training.encoders import StreamEncoder
+from training.fit import fit_encoder
+from training.fusion import fit_weights
+from training.judge import FUSION, MAJORITY
+from training.recipe import Recipe
+from training.results import EpochPoint
+from training.scoring import owners, scoring_windows, window_scores
+from training.splits import Fold
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is done, and how much there is."""
+
+
+@dataclass(frozen=True)
+class FittedFold:
+    """The models of a fold; the wall time each took, and the learning curve of each stream, by the model's name."""
+
+    model: FoldModel
+    seconds: dict[str, float]
+    curves: dict[str, tuple[EpochPoint, ...]]
+
+
+def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_progress: Progress) -> FittedFold:
+    """Fit all models of `fold`. Raises InputError where a loss diverges."""
+    both = np.union1d(fold.train, fold.validation) if recipe.fit.refit else fold.train
+    windows = scoring_windows(fold.validation, corpus.ticks, recipe)
+    encoders: dict[str, StreamEncoder] = {}
+    scores: dict[str, torch.Tensor] = {}
+    seconds: dict[str, float] = {}
+    curves: dict[str, tuple[EpochPoint, ...]] = {}
+    for stream, frames in corpus.frames.items():
+        started = time.monotonic()
+        what = f"fold {fold.number}, {stream}"
+        fitted = fit_encoder(
+            frames, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
+        )
+        scores[stream] = window_scores(fitted.encoder, frames, windows)
+        curves[stream] = fitted.curve
+        if recipe.fit.refit:
+            again = _on(f"{what}, with validation clips", on_progress)
+            fitted = fit_encoder(
+                frames, corpus, both, both[:0], recipe, fabric, n_epochs=fitted.best_epoch, on_epoch=again
+            )
+        encoders[stream] = fitted.encoder
+        seconds[stream] = time.monotonic() - started
+
+    on_progress(f"fold {fold.number}, fusion", 0, 1)
+    started = time.monotonic()
+    targets = torch.from_numpy(corpus.targets[fold.validation])
+    weights = fit_weights(scores, owners(windows), targets, corpus.task)
+    seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
+
+    baselines = _fit_baselines(corpus, both, seconds, _on(f"fold {fold.number}, baselines", on_progress))
+    model = FoldModel(corpus.task, corpus.labels, recipe, corpus.specs, encoders, weights, baselines)
+    return FittedFold(model, seconds, curves)
+
+
+def _fit_baselines(
+    corpus: Corpus, clips: NDArray[np.int64], seconds: dict[str, float], on_step: "_OnStep"
+) -> dict[str, LinearModel]:
+    """The commonest class, then logistic regression on each stream and on all; adds their times to `seconds`."""
+    targets = corpus.targets[clips]
+    baselines = {MAJORITY: majority(targets, corpus.task)}
+    seconds[MAJORITY] = 0.0
+    pooled = {stream: pool_clips(frames, clips.tolist()) for stream, frames in corpus.frames.items()}
+    plans: dict[str, tuple[str, ...]] = {f"pooled {stream}": (stream,) for stream in pooled}
+    if len(pooled) > 1:
+        plans["pooled streams, side by side"] = tuple(pooled)
+    for done, (name, streams) in enumerate(plans.items()):
+        on_step(done, len(plans))
+        started = time.monotonic()
+        features = np.concatenate([pooled[stream] for stream in streams], axis=1)
+        baselines[name] = logistic_regression(streams, features, targets, corpus.task)
+        seconds[name] = time.monotonic() - started
+    return baselines
+
+
+_OnStep = Callable[[int, int], None]
+
+
+def _on(what: str, on_progress: Progress) -> _OnStep:
+    return lambda done, total: on_progress(what, done, total)

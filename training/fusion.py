@@ -1,0 +1,49 @@
+"""Late fusion that leaves alone what says nothing: one non-negative weight a stream.
+
+The fused score of a window is the sum over streams of weight * score. Since a stream's score is a linear map of its
+embedding, this is a linear head over the concatenated embeddings, of which only the weights are left to fit: a handful
+of numbers, which a small validation set can settle. Encoders are fitted apart, so that none starves another. Figures
+and what else was tried: docs/decisions/0001-calibrated-late-fusion.md.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy.optimize import minimize
+from torch import Tensor
+
+from training.recipe import Task
+from training.scoring import clip_loss, clip_probabilities
+
+MAX_WEIGHT = 20.0
+"""Where validation is separable the likelihood grows without end; no calibrated weight is near this."""
+
+
+def fuse(scores: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The fused scores (n_windows, n_labels) of the streams' scores."""
+    return torch.stack([weights[stream] * values for stream, values in scores.items()]).sum(dim=0)
+
+
+def fit_weights(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, task: Task) -> dict[str, float]:
+    """The weights that give the validation clips the smallest cross-entropy under the rule of `training.scoring`.
+
+    scores: one (n_windows, n_labels) a stream. owner: (n_windows,) clip of each window. targets: (n_clips, n_labels).
+    A penalty of squared weights worth one clip keeps them finite. Deterministic; solved by L-BFGS-B, so that a useless
+    stream ends at exactly 0.
+    """
+    stacked = torch.stack(list(scores.values())).double()  # (n_streams, n_windows, n_labels)
+    wanted = targets.double()
+
+    def loss_and_gradient(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        weights = torch.tensor(values, dtype=torch.float64, requires_grad=True)
+        fused = torch.einsum("s,swl->wl", weights, stacked)
+        loss = clip_loss(clip_probabilities(fused, owner, task), wanted, task) + weights.square().sum() / len(wanted)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert weights.grad is not None, "backward leaves a gradient on a leaf"
+        return loss.item(), weights.grad.numpy()
+
+    start = np.full(len(stacked), 1.0 / len(stacked))
+    found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MAX_WEIGHT)] * len(stacked)).x
+    return {stream: float(weight) for stream, weight in zip(scores, found, strict=True)}

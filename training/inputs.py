@@ -1,0 +1,110 @@
+"""What an encoder is fed: how each stream's stored arrays become float channels, and their normalisation.
+
+    pitch      salience / 255, then octaves above A4 (log2 f0 / 440 Hz, weighted by periodicity), then periodicity
+    waveform   samples / 32768
+    any other  its arrays side by side in the order of the spec, each flattened and multiplied by its scale
+
+Statistics are taken over the frames of training clips only; the caller passes those frames and no others.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from storage_schema.streams import Arrays, StreamSpec
+from training.recipe import Recipe
+from training.windows import StreamFrames
+
+A4_HZ = 440.0
+FULL_SCALE = 32_768.0
+BLOCK_FRAMES = 8_192
+"""Frames turned into floats at a time while statistics are taken, which bounds the memory."""
+
+SMALLEST_STD = 1e-5
+"""A channel that hardly moves is left alone rather than blown up."""
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """Per channel mean and standard deviation, each (n_channels,) float32."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class EncoderShape:
+    """All that fixes the shapes of an encoder's parameters."""
+
+    n_channels: int
+    n_labels: int
+    is_waveform: bool
+    dim: int
+    layers: int
+    heads: int
+
+
+def is_waveform(spec: StreamSpec) -> bool:
+    """Whether a frame of the stream is a stretch of samples, whose channels are positions and no properties."""
+    return [array.name for array in spec.arrays] == ["samples"]
+
+
+def n_channels(spec: StreamSpec) -> int:
+    """How many channels `make_inputs` gives."""
+    if _is_pitch(spec):
+        return spec.array("salience").shape[0] + 2
+    return sum(int(np.prod(array.shape, dtype=np.int64)) for array in spec.arrays)
+
+
+def make_inputs(spec: StreamSpec, arrays: Arrays) -> NDArray[np.float32]:
+    """The float channels of some frames.
+
+    arrays: the stream's arrays, each of shape (..., *array.shape) with the same leading axes.
+    Returns (..., n_channels) float32.
+    """
+    if _is_pitch(spec):
+        salience = arrays["salience"].astype(np.float32) * np.float32(spec.array("salience").scale)
+        periodicity = arrays["periodicity"].astype(np.float32)
+        octaves = np.log2(np.maximum(arrays["f0_hz"].astype(np.float32), 1.0) / np.float32(A4_HZ)) * periodicity
+        return np.concatenate([salience, octaves[..., None], periodicity[..., None]], axis=-1)
+    if is_waveform(spec):
+        return arrays["samples"].astype(np.float32) / np.float32(FULL_SCALE)
+    parts = []
+    for array in spec.arrays:
+        values = arrays[array.name]
+        leading = values.shape[: values.ndim - len(array.shape)]
+        parts.append(values.reshape(*leading, -1).astype(np.float32) * np.float32(array.scale))
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
+
+
+def gather_inputs(frames: StreamFrames, rows: NDArray[np.int64]) -> NDArray[np.float32]:
+    """`make_inputs` of the frames `rows`, of any shape; returns (*rows.shape, n_channels) float32."""
+    return make_inputs(frames.spec, {name: values[rows] for name, values in frames.arrays.items()})
+
+
+def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalisation:
+    """Mean and standard deviation over the frames `rows`; one pair for all positions of a waveform."""
+    channels = n_channels(frames.spec)
+    total, squares = np.zeros(channels), np.zeros(channels)
+    for start in range(0, len(rows), BLOCK_FRAMES):
+        total += gather_inputs(frames, rows[start : start + BLOCK_FRAMES]).sum(axis=0, dtype=np.float64)
+    mean = total / len(rows)
+    for start in range(0, len(rows), BLOCK_FRAMES):
+        squares += np.square(gather_inputs(frames, rows[start : start + BLOCK_FRAMES]) - mean).sum(axis=0)
+    variance = squares / len(rows)
+    if is_waveform(frames.spec):
+        variance = np.full(channels, np.mean(variance + np.square(mean)))
+        mean = np.zeros(channels)
+    std = np.sqrt(variance)
+    return Normalisation(mean.astype(np.float32), np.where(std < SMALLEST_STD, 1.0, std).astype(np.float32))
+
+
+def encoder_shape(spec: StreamSpec, n_labels: int, recipe: Recipe) -> EncoderShape:
+    """The shape of the encoder that `recipe` asks for on a stream."""
+    model = recipe.model
+    return EncoderShape(n_channels(spec), n_labels, is_waveform(spec), model.dim, model.layers, model.heads)
+
+
+def _is_pitch(spec: StreamSpec) -> bool:
+    return {"salience", "f0_hz", "periodicity"} <= {array.name for array in spec.arrays}

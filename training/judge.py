@@ -1,0 +1,155 @@
+"""From models and clips to the figures of a run: the probabilities of every model, then the rows of the table.
+
+Training and re-evaluation both come through here, and prediction shares `score_clips`, so that a figure in a report
+and a score on the command line are made by the same code.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.baselines import pool_clips
+from training.bootstrap import N_RESAMPLES, intervals, paired_difference
+from training.checkpoint import FoldModel
+from training.encoders import n_parameters
+from training.fusion import fuse
+from training.metrics import HEADLINE, average_precisions, confusion, headline_score, make_measure, recalls
+from training.recipe import Task
+from training.results import ClassScore, Comparison, EpochPoint, ModelResult
+from training.scoring import as_array, clip_probabilities, owners, scoring_windows, window_scores
+from training.windows import StreamFrames
+
+FUSION = "fusion"
+MAJORITY = "majority class"
+LARGE_TABLE = 1_000_000
+"""Clips times labels from which on a tenth as many resamples are drawn, which takes minutes as it is."""
+
+Kind = Literal["baseline", "stream", "fusion"]
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What fitting one model took: wall time over all folds, and a learning curve a fold."""
+
+    seconds: float = 0.0
+    curves: tuple[tuple[EpochPoint, ...], ...] = ()
+
+
+def score_clips(
+    model: FoldModel, frames: Mapping[str, StreamFrames], clips: NDArray[np.int64], ticks: NDArray[np.int64]
+) -> dict[str, NDArray[np.float32]]:
+    """The probabilities (n_clips, n_labels) that every model of a fold gives to `clips`, by the model's name.
+
+    ticks: the lengths of all clips of `frames` in milliseconds.
+    """
+    windows = scoring_windows(clips, ticks, model.recipe)
+    owner = owners(windows)
+    found: dict[str, NDArray[np.float32]] = {}
+    pooled = {stream: pool_clips(frames[stream], clips.tolist()) for stream in model.specs if model.baselines}
+    for name, baseline in model.baselines.items():
+        columns = [pooled[stream] for stream in baseline.streams] or [np.zeros((len(clips), 0), np.float32)]
+        found[name] = baseline.probabilities(np.concatenate(columns, axis=1), model.task)
+    scores = {stream: window_scores(encoder, frames[stream], windows) for stream, encoder in model.encoders.items()}
+    for stream, values in scores.items():
+        found[stream] = as_array(clip_probabilities(values, owner, model.task))
+    if len(scores) > 1:
+        found[FUSION] = as_array(clip_probabilities(fuse(scores, model.weights), owner, model.task))
+    return found
+
+
+def kind_of(name: str, streams: Sequence[str]) -> Kind:
+    """What sort of model a name stands for."""
+    return "stream" if name in streams else "fusion" if name == FUSION else "baseline"
+
+
+def make_rows(
+    models: Sequence[FoldModel],
+    targets: NDArray[np.float32],
+    probabilities: Mapping[str, NDArray[np.float32]],
+    efforts: Mapping[str, Effort],
+    seed: int,
+) -> tuple[ModelResult, ...]:
+    """One row a model, over the test clips of all folds together; targets and probabilities are (n_clips, n_labels)."""
+    first = models[0]
+    return tuple(
+        _row(name, models, targets, values, efforts.get(name, Effort()), seed, first.task)
+        for name, values in probabilities.items()
+    )
+
+
+def compare(
+    task: Task,
+    streams: Sequence[str],
+    targets: NDArray[np.float32],
+    probabilities: Mapping[str, NDArray[np.float32]],
+    seed: int,
+) -> tuple[Comparison, ...]:
+    """The fusion against every stream alone, the best one first, then against the best baseline."""
+    if FUSION not in probabilities:
+        return ()
+    score = {name: headline_score(task, targets, values) for name, values in probabilities.items()}
+    rivals = sorted(streams, key=lambda name: -score[name])
+    baselines = [name for name in probabilities if kind_of(name, streams) == "baseline"]
+    rivals += sorted(baselines, key=lambda name: -score[name])[:1]
+    better = make_measure(task, targets, probabilities[FUSION])
+    return tuple(
+        Comparison(
+            name=FUSION,
+            other=rival,
+            difference=paired_difference(
+                better,
+                make_measure(task, targets, probabilities[rival]),
+                HEADLINE[task],
+                len(targets),
+                seed,
+                _n_resamples(targets),
+            ),
+        )
+        for rival in rivals
+    )
+
+
+def _row(
+    name: str,
+    models: Sequence[FoldModel],
+    targets: NDArray[np.float32],
+    probabilities: NDArray[np.float32],
+    effort: Effort,
+    seed: int,
+    task: Task,
+) -> ModelResult:
+    first = models[0]
+    scores = recalls(targets, probabilities) if task == "single_label" else average_precisions(targets, probabilities)
+    n_clips = targets.sum(axis=0).astype(int)
+    if name in first.baselines:
+        size = first.baselines[name].n_parameters
+    elif name == FUSION:
+        size = sum(n_parameters(encoder) for encoder in first.encoders.values()) + len(first.weights)
+    else:
+        size = n_parameters(first.encoders[name])
+    return ModelResult(
+        name=name,
+        kind=kind_of(name, list(first.specs)),
+        n_parameters=size,
+        seconds=effort.seconds,
+        metrics=intervals(make_measure(task, targets, probabilities), len(targets), seed, _n_resamples(targets)),
+        per_class=tuple(
+            ClassScore(label=label, n_clips=int(n), score=float(score))
+            for label, n, score in zip(first.labels, n_clips, scores, strict=True)
+            if n
+        ),
+        confusion=tuple(map(tuple, confusion(targets, probabilities).tolist())) if task == "single_label" else (),
+        curves=effort.curves,
+        fusion_weights=(
+            {stream: float(np.mean([model.weights[stream] for model in models])) for stream in first.weights}
+            if name == FUSION
+            else {}
+        ),
+    )
+
+
+def _n_resamples(targets: NDArray[np.float32]) -> int:
+    return N_RESAMPLES if targets.size < LARGE_TABLE else N_RESAMPLES // 10

@@ -1,0 +1,77 @@
+"""From encoders to probabilities of clips; the one path that validation, evaluation and prediction share.
+
+The rule: a clip's probability is the mean of its windows' probabilities, which are a softmax over the labels where a
+clip has exactly one, and a sigmoid for each label where it may have several.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from training.encoders import StreamEncoder
+from training.inputs import gather_inputs
+from training.recipe import Recipe, Task
+from training.windows import TICK_RATE_HZ, StreamFrames, Tokens, Window, cut_tokens, windows_of
+
+SCORING_BATCH = 128
+"""Windows scored at a time; bounds the memory, and changes no figure beyond rounding."""
+
+RULE = "a clip's score is the mean of its windows' probabilities"
+SMALLEST_PROBABILITY = 1e-7
+"""Below it a logarithm says nothing more about a float32."""
+
+
+def scoring_windows(clips: NDArray[np.int64], ticks: NDArray[np.int64], recipe: Recipe) -> list[Window]:
+    """All windows that `clips` are scored by, clip after clip."""
+    length, hop = (round(s * TICK_RATE_HZ) for s in (recipe.window.length_s, recipe.window.hop_s))
+    return [window for clip in clips.tolist() for window in windows_of(clip, int(ticks[clip]), length, hop)]
+
+
+def batch_tensors(
+    frames: StreamFrames, tokens: Tokens, device: torch.device | str = "cpu"
+) -> tuple[Tensor, Tensor, Tensor]:
+    """What an encoder takes: inputs (n, n_tokens, n_channels), mask and times_s (n, n_tokens), on `device`."""
+    inputs = torch.from_numpy(gather_inputs(frames, tokens.rows))
+    return inputs.to(device), torch.from_numpy(tokens.mask).to(device), torch.from_numpy(tokens.times_s).to(device)
+
+
+def window_scores(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
+    """The scores (n_windows, n_labels) of one stream before softmax or sigmoid, on the CPU."""
+    encoder.eval()
+    device = encoder.mean.device
+    parts = []
+    with torch.inference_mode():
+        for start in range(0, len(windows), SCORING_BATCH):
+            tokens = cut_tokens(frames, windows[start : start + SCORING_BATCH])
+            parts.append(encoder(*batch_tensors(frames, tokens, device)).cpu())
+    return torch.cat(parts).clone()  # (n_windows, n_labels), an ordinary tensor again
+
+
+def owners(windows: Sequence[Window]) -> Tensor:
+    """(n_windows,) int64: the position, among the clips in order of appearance, of each window's clip."""
+    clips = np.array([window.clip for window in windows], np.int64)
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(clips[1:] != clips[:-1])]).astype(np.int64))
+
+
+def clip_probabilities(scores: Tensor, owner: Tensor, task: Task) -> Tensor:
+    """(n_clips, n_labels) in [0, 1], differentiable: `RULE` applied to the windows' scores."""
+    windows = torch.softmax(scores, dim=-1) if task == "single_label" else torch.sigmoid(scores)
+    n_clips = int(owner[-1]) + 1
+    total = torch.zeros(n_clips, scores.shape[1], dtype=scores.dtype).index_add(0, owner, windows)
+    return total / torch.bincount(owner, minlength=n_clips)[:, None]
+
+
+def clip_loss(probabilities: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """The mean cross-entropy of clips, in nats: over labels for single_label, the mean of labels for multi_label."""
+    kept = probabilities.clamp(SMALLEST_PROBABILITY, 1 - SMALLEST_PROBABILITY)
+    if task == "single_label":
+        return -(targets * kept.log()).sum(dim=-1).mean()
+    return -(targets * kept.log() + (1 - targets) * (1 - kept).log()).mean()
+
+
+def as_array(probabilities: Tensor) -> NDArray[np.float32]:
+    """The probabilities as NumPy holds them."""
+    return probabilities.numpy().astype(np.float32)
