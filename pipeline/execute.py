@@ -43,7 +43,7 @@ def local_cluster(n_workers: int) -> Iterator[Client]:
     with (
         dask.config.set(_SETTINGS),
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
         ) as cluster,
         Client(cluster) as client,
     ):

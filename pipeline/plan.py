@@ -16,6 +16,8 @@ from storage_schema.errors import StoreError
 from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
 
+_UNKNOWN_CHANGE = "made with another fingerprint"
+
 
 @dataclass(frozen=True)
 class WantedClip:
@@ -107,16 +109,20 @@ def plan_stream(
 
 
 def describe_change(old: StreamSpec | None, new: StreamSpec) -> str:
-    """What differs between two specs of one stream, such as `parameter hop 160 -> 400`."""
+    """What differs between two specs of one stream, such as `parameter hop 160 -> 400`.
+
+    Causes only: a grid, arrays or the name of a weight that follow from a parameter are not told beside it.
+    """
     if old is None:
-        return "made with another fingerprint"
-    before, after = _flat(old.identity), _flat(new.identity)
+        return _UNKNOWN_CHANGE
+    before, after = _causes(old), _causes(new)
     differences = [
         f"{name} {before.get(name, 'none')} -> {after.get(name, 'none')}"
-        for name in sorted(before.keys() | after.keys())
+        for name in before | after
         if before.get(name) != after.get(name)
+        and not (name.startswith("weights ") and name not in before.keys() & after)
     ]
-    return ", ".join(differences) or "made with another fingerprint"
+    return ", ".join(differences) or _UNKNOWN_CHANGE
 
 
 def _wanted_clip(row: Mapping[str, Any], changes: Mapping[str, str]) -> WantedClip:
@@ -130,15 +136,16 @@ def _wanted_clip(row: Mapping[str, Any], changes: Mapping[str, str]) -> WantedCl
     return WantedClip(row["clip_id"], paths, row["n_bytes"], row["mtime_ns"], row["duration_s"], reason)
 
 
-def _flat(identity: Mapping[str, Any]) -> dict[str, str]:
-    """The identity as lines of a table; parameters and weights come before the grid that follows from them."""
-    flat: dict[str, str] = {}
-    for group, label in (("parameters", "parameter "), ("weights", "weights "), ("grid", "grid ")):
-        flat |= {f"{label}{name}": str(value)[:12] for name, value in identity[group].items()}
-    flat |= {name: str(identity[name]) for name in ("extractor", "version", "downmix", "resampler")}
-    flat |= {f"array {array['name']}": f"{array['dtype']} {list(array['shape'])}" for array in identity["arrays"]}
-    parameter_names = {name.removeprefix("parameter ") for name in flat if name.startswith("parameter ")}
-    return {name: value for name, value in flat.items() if name.removeprefix("grid ") not in parameter_names}
+def _causes(spec: StreamSpec) -> dict[str, str]:
+    """All that somebody can change about a stream, as lines of a table."""
+    causes = {f"parameter {name}": str(value) for name, value in spec.parameters.items()}
+    causes |= {f"weights {name}": sha256[:8] for name, sha256 in spec.weights.items()}
+    return causes | {
+        "extractor": spec.extractor,
+        "extractor version": str(spec.version),
+        "downmix": spec.downmix,
+        "resampler": spec.resampler,
+    }
 
 
 def _spec_or_none(snapshot: Snapshot, stream: str, fingerprint: str) -> StreamSpec | None:

@@ -1,0 +1,72 @@
+"""Batches on a real Dask cluster: nothing is lost when workers die, and what stops early is cancelled."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+
+import pipeline.execute
+from pipeline.batches import cut_batches
+from pipeline.commit import commit_receipts
+from pipeline.execute import execute, local_cluster
+from pipeline.extract import extract_batch
+from pipeline.extraction import run_extraction
+from tests.pipeline.conftest import WAVEFORM
+
+
+@pytest.fixture(scope="module")
+def client():
+    with local_cluster(2) as client:
+        yield client
+
+
+def extract_or_die(store_uri, batch):
+    """Kills its own process, as a crash in native code would, where the longest clip is in the batch."""
+    if any(clip.duration_s > 0.65 for clip in batch.clips):
+        os.kill(os.getpid(), signal.SIGKILL)
+    return extract_batch(store_uri, batch)
+
+
+def test_clip_that_kills_its_worker_costs_that_clip_only(store, plan, client, monkeypatch):
+    monkeypatch.setattr(pipeline.execute, "extract_batch", extract_or_die)
+    batches = cut_batches(plan.streams[0])
+    rows = [row for receipt in execute(client, store.uri, batches) for row in receipt.rows]
+    assert len({row.clip_id for row in rows}) == len(rows) == 5
+    (culprit,) = [row for row in rows if row.status == "failed"]
+    assert "4.wav" in culprit.message
+    assert "took its worker process down" in culprit.message
+
+
+def test_store_filled_by_two_workers_is_that_of_one_process(store, plan, client):
+    list(commit_receipts(store, execute(client, store.uri, cut_batches(plan.streams[0], 0.5))))
+    parallel = store.snapshot().stream("waveform").read_all()
+    (batch,) = cut_batches(plan.streams[0])
+    alone = {row.clip_id: row for row in extract_batch(store.uri, batch)}
+    part = store.layout.part("waveform", WAVEFORM.fingerprint, next(iter(alone.values())).part_id)
+    from storage_schema.parts import read_index, read_rows
+
+    index = read_index(part)
+    for entry, arrays in zip(index, read_rows(part, ["samples"], index), strict=True):
+        np.testing.assert_array_equal(parallel.clip(entry.clip_id)["samples"], arrays["samples"])
+
+
+def test_receipts_that_came_before_an_interruption_are_committed(store, plan, client):
+    def interrupted():
+        for n, receipt in enumerate(execute(client, store.uri, cut_batches(plan.streams[0], 0.1))):
+            if n == 2:
+                raise KeyboardInterrupt
+            yield receipt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(commit_receipts(store, interrupted(), every_s=1e9))
+    (coverage,) = store.snapshot().coverage()
+    assert coverage.n_ok == 2
+
+
+def test_progress_ends_at_the_total(store, plan):
+    seen = []
+    run_extraction(store, plan, n_workers=1, batch_s=0.5, on_progress=lambda *event: seen.append(event))
+    assert seen[0] == ("waveform", 0, 5)
+    assert seen[-1] == ("waveform", 5, 5)
+    assert len(seen) > 3
