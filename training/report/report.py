@@ -1,0 +1,132 @@
+"""From a run's result to `report.html`: one file with its style, figures and script inside, and nothing to fetch.
+
+Every name and label comes from outside and is escaped by the template engine; a content security policy in the page
+forbids the browser to load anything, whatever a label says.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+
+from storage_schema.atomic import write_file
+from training.report import words
+from training.report.figures import (
+    LARGEST_HEAT_MAP,
+    Axis,
+    Confused,
+    Panel,
+    axis,
+    loss_panel,
+    most_confused,
+    score_axis,
+    score_panel,
+)
+from training.results import Comparison, Interval, ModelResult, RunResult
+
+REPORT_NAME = "report.html"
+
+_MOST_PAIRS = 20
+_PAIRS_BESIDE_HEAT_MAP = 5
+
+
+@dataclass(frozen=True)
+class ScoreTable:
+    """Scores by class: `rows` holds (label, number of clips, a score or None for each model), weakest first."""
+
+    models: tuple[str, ...]
+    rows: tuple[tuple[str, int, tuple[float | None, ...]], ...]
+
+
+@dataclass(frozen=True)
+class ConfusionView:
+    """The lead model's confusions: a heat map where `rows` is not empty, and the pairs confused most."""
+
+    model: str
+    labels: tuple[str, ...]
+    rows: tuple[tuple[int, ...], ...]
+    pairs: tuple[Confused, ...]
+
+
+def write_report(run_folder: Path, result: RunResult) -> Path:
+    """Write `report.html` into `run_folder`, replacing an older one, and return its path."""
+    path = run_folder / REPORT_NAME
+    write_file(path, render_report(result).encode())
+    return path
+
+
+def render_report(result: RunResult) -> str:
+    """The report as one HTML document."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    models = words.ranked(result)
+    metric = result.headline
+    lead = _lead_model(models)
+    curved = [model for model in models if any(model.curves)]
+    shared = score_axis(curved)
+    panels: list[tuple[str, tuple[Panel, ...]]] = [
+        (model.name, (loss_panel(model), score_panel(model, shared))) for model in curved
+    ]
+    return environment.get_template("report.html.j2").render(
+        run=result,
+        words=words,
+        models=models,
+        lead=lead,
+        verdict=words.verdict(result),
+        caveat=words.caveat(result),
+        metric_names=_metric_names(models, metric),
+        scores=[(model, model.metrics.get(metric)) for model in models],
+        score_scale=_interval_axis([model.metrics[metric] for model in models if metric in model.metrics]),
+        differences=result.comparisons,
+        difference_scale=_difference_axis(result.comparisons),
+        panels=panels,
+        weighted=[model for model in models if model.fusion_weights],
+        weight_scale=axis([0.0, *(w for model in models for w in model.fusion_weights.values())]),
+        table=_score_table(models, lead),
+        confusion=_confusion(result.labels, lead),
+    )
+
+
+def _lead_model(models: Sequence[ModelResult]) -> ModelResult | None:
+    """The model the details are shown for: the best fusion, or the best model where there is none."""
+    return next((model for model in models if model.kind == "fusion"), models[0] if models else None)
+
+
+def _metric_names(models: Sequence[ModelResult], headline: str) -> list[str]:
+    """Every metric of any model, the headline first, then in the order they were measured."""
+    return list(dict.fromkeys([headline, *(name for model in models for name in model.metrics)]))
+
+
+def _interval_axis(intervals: Sequence[Interval]) -> Axis:
+    return axis([value for each in intervals for value in (each.low, each.value, each.high)])
+
+
+def _difference_axis(comparisons: Sequence[Comparison]) -> Axis:
+    found = _interval_axis([comparison.difference for comparison in comparisons])
+    return axis([0.0, found.low, found.high]) if comparisons else found
+
+
+def _score_table(models: Sequence[ModelResult], lead: ModelResult | None) -> ScoreTable:
+    shown = [model for model in models if model.per_class and (model.kind != "baseline" or model is lead)]
+    if lead in shown:  # the lead model's column comes first
+        shown = [model for model in models if model is lead] + [model for model in shown if model is not lead]
+    scores: list[Mapping[str, float]] = [{each.label: each.score for each in model.per_class} for model in shown]
+    n_clips = {each.label: each.n_clips for model in shown for each in model.per_class}
+    rows = [(label, n, tuple(by_label.get(label) for by_label in scores)) for label, n in n_clips.items()]
+    rows.sort(key=lambda row: (row[2][0] is None, row[2][0] or 0.0, row[0]))
+    return ScoreTable(tuple(model.name for model in shown), tuple(rows))
+
+
+def _confusion(labels: tuple[str, ...], lead: ModelResult | None) -> ConfusionView | None:
+    if lead is None or not lead.confusion:
+        return None
+    is_small = len(labels) <= LARGEST_HEAT_MAP
+    n_pairs = _PAIRS_BESIDE_HEAT_MAP if is_small else _MOST_PAIRS
+    pairs = most_confused(labels, lead.confusion, n_pairs)
+    return ConfusionView(lead.name, labels, lead.confusion if is_small else (), pairs)
