@@ -3,10 +3,10 @@
 Three conventions hold throughout:
 
 - Levels and other heavy-tailed quantities are stored as logarithms, since a model normalises each channel by its mean
-  and standard deviation. 0 dB is the peak magnitude of a full-scale sine; nothing goes below -120 dB.
+  and standard deviation. 0 dB is the peak magnitude of a full-scale sine; nothing goes below -100 dB.
 - What a name does not call a level does not change with the level: peaks, contrast and complexity are taken from the
   spectrum divided by its largest magnitude. Only mfcc_0, gfcc_0, the Bark bands, flux, HFC, loudness and RMS change.
-- No value is ever undefined. A *silent* frame, with no magnitude above -120 dB, has `silent` in every channel but
+- No value is ever undefined. A *silent* frame, with no magnitude above -100 dB, has `silent` in every channel but
   flux, which still tells of the sound that ended. Descriptors of harmonics have a value of their own where a frame is
   *unvoiced* (`pitch_confidence` below 0.5, or no peak near a harmonic); each says which.
 
@@ -16,8 +16,8 @@ algorithms, whose names these follow.
 
 from dataclasses import dataclass
 
-FLOOR_DB = -120.0
-"""Below what 16-bit recordings hold in any one bin."""
+FLOOR_DB = -100.0
+"""Full scale over the rounding noise of 16 bits is 98 dB: what lies below says more of the format than of the sound."""
 
 N_CEPSTRAL_BANDS = 40
 N_COEFFICIENTS = 13

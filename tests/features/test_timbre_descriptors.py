@@ -64,7 +64,7 @@ def spectrum_of(signal: np.ndarray, frame: int = MIDDLE) -> np.ndarray:
 
 
 def db(energy: np.ndarray) -> np.ndarray:
-    return 10 * np.log10(np.maximum(energy, 1e-12))
+    return 10 * np.log10(np.maximum(energy, 1e-10))
 
 
 @pytest.mark.parametrize("frequency_hz", [500.0, 1000.0, 7000.0])
