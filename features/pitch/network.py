@@ -40,8 +40,8 @@ _BATCH_NORM_EPSILON = 0.0010000000474974513  # as the published weights were tra
 class Layer:
     """One convolution with all that follows it; every constant is ready to be used as it is.
 
-    kernel: (frequency, in, out) complex64, times `sign` and the batch normalisation's scale without its sign.
-    sign, bias, shift: (out,) float32; the layer is sign * relu(sign * pooled + bias) + shift.
+    kernel: (frequency, in, out) complex64, times the batch normalisation's scale, whose sign is `sign`.
+    sign, bias, shift: (out,) float32; after the convolution the layer is sign * relu(sign * pooled + bias) + shift.
     """
 
     n_steps: int

@@ -29,6 +29,18 @@ def test_the_extractor_keeps_its_contract(extractor):
     check_extractor(extractor)
 
 
+@pytest.mark.parametrize(
+    ("stream", "parameters"),
+    [
+        ("pitch", {"hop": 3_000, "decoder": "argmax"}),  # a hop longer than a frame
+        ("waveform", {"hop": 1}),
+        ("logmel", {"hop": 160, "n_mels": 128}),
+    ],
+)
+def test_the_contract_holds_with_other_parameters_too(stream, parameters):
+    check_extractor(load_extractor(spec_for(stream, parameters)))
+
+
 def test_a_long_clip_begins_with_the_frames_of_its_beginning(extractor):
     rate_hz = extractor.spec.grid.sample_rate_hz
     clip = np.random.default_rng(3).normal(0, 0.1, 8 * rate_hz).astype(np.float32)
