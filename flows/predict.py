@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.decode import decode
-from training.predict import load_predictor
+from training.predict import predict
 
 from features.registry import load_extractor
 from pipeline.progress import OnProgress, no_progress
@@ -35,7 +35,7 @@ def predict_files(
 
     Raises InputError where this version of timbrel makes other features than the run was trained on.
     """
-    predictor = load_predictor(run_folder)
+    predictor = predict(run_folder)
     extractors = {stream: load_extractor(spec) for stream, spec in predictor.specs.items()}
     predictions = []
     on_progress("predict", 0, len(files))

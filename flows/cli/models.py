@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DeviceOption, JsonOption, SnapshotOption, StoreOption, checked_run
+from flows.cli.options import DeviceOption, JsonOption, RunSnapshotOption, SnapshotOption, StoreOption, checked_run
 from flows.cli.output import print_json, print_result, print_table, say
 
 
@@ -42,9 +42,10 @@ def train_command(
 def evaluate_command(
     run: Annotated[str, typer.Argument(help="The id of a run, as `timbrel status` lists it.")],
     store: StoreOption,
+    snapshot: RunSnapshotOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Score a run's models again, from its checkpoints and the features of its own snapshot.
+    """Score a run's models again, from its checkpoints and the features in the store.
 
     Example: timbrel evaluate 20260101-120000-esc50 --store features.timbrel
     """

@@ -30,6 +30,10 @@ SnapshotOption = Annotated[
     str | None, typer.Option("--snapshot", help="Read this state of the store.", show_default="the newest")
 ]
 
+RunSnapshotOption = Annotated[
+    str | None, typer.Option("--snapshot", help="Judge on this state of the store.", show_default="the run's own")
+]
+
 ALL_DEFAULT_STREAMS = ",".join(DEFAULT_STREAMS)
 
 Parameters = dict[str, dict[str, Json]]
