@@ -4,7 +4,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.datasets.general_midi import render
 from prefect import flow
 
 from features.registry import DEFAULT_STREAMS
@@ -13,6 +12,7 @@ from flows.display import on_progress
 from flows.extract import extract_flow
 from flows.ingest import ingest_flow
 from flows.train import train_flow
+from pipeline.datasets.general_midi import render
 from training.results import RunResult
 
 RECIPE = Path(__file__).with_name("demo.toml")

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.decode import decode
-from training.predict import predict
-
 from features.registry import load_extractor
+from pipeline.decode import decode
 from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError
+from training.predict import predict
 
 
 @dataclass(frozen=True)

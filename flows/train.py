@@ -4,13 +4,13 @@ from pathlib import Path
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
-from training.report import write_report
-from training.run import train
 
 from flows.display import on_progress
 from storage_schema.store import open_store
 from training.recipe import load_recipe
+from training.report import write_report
 from training.results import RunResult
+from training.run import train
 
 
 @task(name="train", cache_policy=NO_CACHE)

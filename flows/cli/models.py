@@ -20,12 +20,11 @@ def train_command(
 
     Example: timbrel train recipes/esc10.toml --store features.timbrel
     """
-    from training.report import write_report
-    from training.run import train
-
     from flows.display import progress
     from storage_schema.store import open_store
     from training.recipe import load_recipe
+    from training.report import write_report
+    from training.run import train
 
     plan = load_recipe(recipe)
     opened = open_store(store)
@@ -49,14 +48,12 @@ def evaluate_command(
 
     Example: timbrel evaluate 20260101-120000-esc50 --store features.timbrel
     """
+    from storage_schema.store import open_store
     from training.run import evaluate
 
-    from flows.display import progress
-    from storage_schema.store import open_store
-
     checked_run(store, run)
-    with progress(quiet=as_json) as show:
-        result = evaluate(open_store(store), run, on_progress=show)
+    opened = open_store(store)
+    result = evaluate(opened, run, None if snapshot is None else opened.snapshot(snapshot))
     if as_json:
         print_json(result.model_dump())
     else:
