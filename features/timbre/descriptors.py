@@ -3,7 +3,7 @@
 Three conventions hold throughout:
 
 - Levels and other heavy-tailed quantities are stored as logarithms, since a model normalises each channel by its mean
-  and standard deviation. 0 dB is the peak magnitude of a full-scale sine; nothing goes below -100 dB.
+  and standard deviation. 0 dB is the peak magnitude of a full-scale sine; no band and no level goes below -100 dB.
 - What a name does not call a level does not change with the level: peaks, contrast and complexity are taken from the
   spectrum divided by its largest magnitude. Only mfcc_0, gfcc_0, the Bark bands, flux, HFC, loudness and RMS change.
 - No value is ever undefined. A *silent* frame, with no magnitude above -100 dB, has `silent` in every channel but
