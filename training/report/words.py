@@ -120,8 +120,8 @@ def _on_pair(comparison: Comparison, result: RunResult, what: str) -> str:
     clips = "clip" if result.n_test == 1 else "clips"
     return (
         f"{name} and {other}, cannot be told apart on {count(result.n_test)} test {clips}: the difference of "
-        f"{signed(difference.value, metric)}{points} of {metric_name(metric)} has a 95 % interval of {span}, "
-        "which includes none at all."
+        f"{signed(difference.value, metric)}{points} of {metric_name(metric)} has a 95 % interval of {span}, which "
+        "includes zero."
     )
 
 
