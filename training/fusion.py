@@ -18,7 +18,10 @@ from training.recipe import Task
 from training.scoring import clip_loss, clip_probabilities
 
 MAX_WEIGHT = 20.0
-"""Where validation is separable the likelihood grows without end; no calibrated weight is near this."""
+"""On scores of unit spread. Where validation is separable the likelihood grows without end; no good fit is near this."""
+
+SMALLEST_SPREAD = 1e-6
+"""A stream that gives every class of every window one score is not blown up."""
 
 
 def fuse(scores: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
@@ -30,10 +33,13 @@ def fit_weights(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, ta
     """The weights that give the validation clips the smallest cross-entropy under the rule of `training.scoring`.
 
     scores: one (n_windows, n_labels) a stream. owner: (n_windows,) clip of each window. targets: (n_clips, n_labels).
-    A penalty of squared weights worth one clip keeps them finite. Deterministic; solved by L-BFGS-B, so that a useless
-    stream ends at exactly 0.
+    A penalty of squared weights worth one clip keeps them finite; it is taken on scores of unit spread, so that it
+    makes no difference how loud a stream is. Deterministic; solved by L-BFGS-B, so that a useless stream can end at
+    exactly 0.
     """
-    stacked = torch.stack(list(scores.values())).double()  # (n_streams, n_windows, n_labels)
+    loud = torch.stack(list(scores.values())).double()  # (n_streams, n_windows, n_labels)
+    spread = loud.std(dim=(1, 2)).clamp(min=SMALLEST_SPREAD)
+    stacked = loud / spread[:, None, None]
     wanted = targets.double()
 
     def loss_and_gradient(values: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
@@ -46,4 +52,4 @@ def fit_weights(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, ta
 
     start = np.full(len(stacked), 1.0 / len(stacked))
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MAX_WEIGHT)] * len(stacked)).x
-    return {stream: float(weight) for stream, weight in zip(scores, found, strict=True)}
+    return dict(zip(scores, (found / spread.numpy()).tolist(), strict=True))

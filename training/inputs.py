@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from storage_schema.errors import StoreError
 from storage_schema.streams import Arrays, StreamSpec
 from training.recipe import Recipe
 from training.windows import StreamFrames
@@ -84,12 +85,19 @@ def gather_inputs(frames: StreamFrames, rows: NDArray[np.int64]) -> NDArray[np.f
 
 
 def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalisation:
-    """Mean and standard deviation over the frames `rows`; one pair for all positions of a waveform."""
+    """Mean and standard deviation over the frames `rows`; one pair for all positions of a waveform.
+
+    Raises StoreError where there is NaN or infinity among them, which no extractor may write.
+    """
     channels = n_channels(frames.spec)
     total, squares = np.zeros(channels), np.zeros(channels)
     for start in range(0, len(rows), BLOCK_FRAMES):
         total += gather_inputs(frames, rows[start : start + BLOCK_FRAMES]).sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
+    if not np.isfinite(mean).all():
+        raise StoreError(
+            f"stream {frames.spec.stream} has NaN or infinity among its stored features; `timbrel verify` finds where"
+        )
     for start in range(0, len(rows), BLOCK_FRAMES):
         squares += np.square(gather_inputs(frames, rows[start : start + BLOCK_FRAMES]) - mean).sum(axis=0)
     variance = squares / len(rows)

@@ -1,0 +1,104 @@
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from storage_schema.errors import InputError, StoreError
+from storage_schema.store import Store
+from training.corpus import load_corpus
+from training.fit import fit_encoder, make_fabric, mix, rate_at, window_loss
+from training.recipe import Recipe
+
+
+def with_fit(recipe: Recipe, **changes: object) -> Recipe:
+    return recipe.model_copy(update={"fit": recipe.fit.model_copy(update=changes)})
+
+
+def test_an_encoder_learns_what_its_stream_says(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold = corpus.folds[0]
+    fitted = fit_encoder(corpus.frames["timbre"], corpus, fold.train, fold.validation, recipe, make_fabric("cpu"))
+    assert fitted.curve[-1].train_loss < fitted.curve[0].train_loss
+    assert max(point.validation_score for point in fitted.curve) > 0.8
+    best = min(fitted.curve, key=lambda point: point.validation_loss)
+    assert fitted.best_epoch == best.epoch
+    assert not fitted.encoder.training
+
+
+def test_fitting_stops_when_validation_no_longer_gains(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold = corpus.folds[0]
+    patient = with_fit(recipe, epochs=40, patience=2)
+    fitted = fit_encoder(corpus.frames["pitch"], corpus, fold.train, fold.validation, patient, make_fabric("cpu"))
+    assert len(fitted.curve) < 40
+    assert len(fitted.curve) == fitted.best_epoch + 2
+
+
+def test_the_normalisation_is_that_of_the_training_clips(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold, frames = corpus.folds[0], corpus.frames["timbre"]
+    fitted = fit_encoder(frames, corpus, fold.train, fold.validation, with_fit(recipe, epochs=1), make_fabric("cpu"))
+    heard = np.concatenate(
+        [frames.arrays["descriptors"][frames.offsets[i] : frames.offsets[i + 1]] for i in fold.train]
+    )
+    np.testing.assert_allclose(fitted.encoder.mean.numpy(), heard.mean(axis=0), atol=1e-4)
+    np.testing.assert_allclose(fitted.encoder.std.numpy(), heard.std(axis=0), atol=1e-4)
+
+
+def test_a_loss_that_diverges_is_a_sentence_about_the_learning_rate(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold = corpus.folds[0]
+    hopeless = replace(corpus, targets=corpus.targets * np.nan)
+    with pytest.raises(InputError, match="the loss of stream timbre became nan in epoch 1; lower the recipe's"):
+        fit_encoder(corpus.frames["timbre"], hopeless, fold.train, fold.validation, recipe, make_fabric("cpu"))
+
+
+def test_features_that_are_no_numbers_are_damage_to_the_store(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold, frames = corpus.folds[0], corpus.frames["timbre"]
+    frames.arrays["descriptors"][frames.offsets[fold.train[0]]] = np.inf
+    with pytest.raises(StoreError, match="stream timbre has NaN or infinity among its stored features"):
+        fit_encoder(frames, corpus, fold.train, fold.validation, recipe, make_fabric("cpu"))
+
+
+def test_the_callers_random_numbers_are_left_alone(store: Store, recipe: Recipe) -> None:
+    corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
+    fold = corpus.folds[0]
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    fit_encoder(
+        corpus.frames["neural"], corpus, fold.train, fold.validation, with_fit(recipe, epochs=1), make_fabric("cpu")
+    )
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_an_unknown_device_is_refused_with_those_there_are() -> None:
+    with pytest.raises(InputError, match="choose from auto, cpu, cuda"):
+        make_fabric("tpu")
+
+
+def test_the_learning_rate_rises_then_falls_to_nothing() -> None:
+    rates = [rate_at(progress) for progress in np.linspace(0, 1, 101)]
+    assert rates[10] == max(rates) == 1
+    assert rates[:11] == sorted(rates[:11])
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] == pytest.approx(0)
+
+
+def test_the_window_loss_of_even_scores_is_the_logarithm_of_the_choices() -> None:
+    targets = torch.eye(4)
+    assert float(window_loss(torch.zeros(4, 4), targets, "single_label", 0.1)) == pytest.approx(math.log(4))
+    assert float(window_loss(torch.zeros(4, 4), targets, "multi_label", 0.1)) == pytest.approx(math.log(2))
+
+
+def test_mixing_keeps_each_window_the_larger_part_of_itself() -> None:
+    inputs, mask = torch.arange(3.0)[:, None, None].expand(3, 2, 1), torch.tensor([[True, False]] * 3)
+    mixed, new_mask, targets = mix(inputs, mask, torch.eye(3), 0.4, np.random.default_rng(0))
+    assert mixed.shape == inputs.shape
+    assert torch.equal(new_mask, mask)
+    assert (targets.diagonal() >= 0.5).all()
+    torch.testing.assert_close(targets.sum(dim=1), torch.ones(3))
+    torch.testing.assert_close(mixed[:, 0, 0], targets @ torch.arange(3.0))

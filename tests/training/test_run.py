@@ -1,0 +1,180 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from storage_schema.errors import InputError, StoreError
+from storage_schema.store import Store, open_store
+from tests.training.synthetic import BLOCKS, CENTRED, clip_id, clip_row, make_store, noise, put
+from training.judge import FUSION, MAJORITY
+from training.recipe import Recipe, load_recipe, parse_recipe
+from training.results import ModelResult, RunResult
+from training.run import evaluate, read_result, train
+
+SMALL = '[data]\ndataset = "made"\nstreams = ["timbre"]\n[model]\ndim = 8\nlayers = 1\nheads = 1\n[fit]\nepochs = 1\n'
+
+
+def row(result: RunResult, name: str) -> ModelResult:
+    return next(model for model in result.models if model.name == name)
+
+
+def test_every_model_stands_in_the_table_with_an_interval(result: RunResult, recipe: Recipe) -> None:
+    names = [model.name for model in result.models]
+    assert names[0] == MAJORITY
+    assert names[-1] == FUSION
+    assert set(recipe.data.streams) < set(names)
+    assert len(names) == 1 + 4 + 1 + 4 + 1
+    for model in result.models:
+        assert set(model.metrics) == {"accuracy", "macro_f1"}
+        assert all(0 <= m.low <= m.value <= m.high <= 1 for m in model.metrics.values())
+        assert sum(map(sum, model.confusion)) == result.n_test == 36
+    assert result.n_folds == 3
+    assert row(result, MAJORITY).metrics["accuracy"].value == pytest.approx(1 / 3)
+
+
+def test_fusion_learns_from_the_streams_that_speak_and_leaves_the_others_alone(result: RunResult) -> None:
+    fusion = row(result, FUSION)
+    best = max(row(result, stream).metrics["accuracy"].value for stream in ("timbre", "neural"))
+    assert best > 0.85
+    assert fusion.metrics["accuracy"].value >= best - 0.03
+    weights = fusion.fusion_weights
+    assert max(weights["pitch"], weights["waveform"]) < 0.15 * max(weights.values())
+
+
+def test_fusion_is_compared_with_every_stream_and_the_best_baseline(result: RunResult) -> None:
+    assert {c.name for c in result.comparisons} == {FUSION}
+    others = [c.other for c in result.comparisons]
+    assert set(others[:4]) == {"pitch", "timbre", "neural", "waveform"}
+    assert row(result, others[4]).kind == "baseline"
+    scores = [row(result, other).metrics["accuracy"].value for other in others[:4]]
+    assert scores == sorted(scores, reverse=True)
+
+
+def test_a_run_leaves_its_recipe_its_figures_and_its_predictions(
+    result: RunResult, run_folder: Path, recipe: Recipe
+) -> None:
+    assert read_result(run_folder) == result
+    assert load_recipe(run_folder / "recipe.toml") == recipe
+    assert parse_recipe(result.provenance.recipe, "provenance") == recipe
+    table = pq.read_table(run_folder / "predictions.parquet")
+    labels = json.loads(table.schema.metadata[b"labels"])
+    assert labels == list(result.labels)
+    assert table.num_rows == result.n_test * len(result.models)
+    for model in result.models:
+        mine = [line for line in table.to_pylist() if line["model"] == model.name]
+        hits = [labels[int(np.argmax(line["probabilities"]))] == line["labels"][0] for line in mine]
+        assert np.mean(hits) == pytest.approx(model.metrics["accuracy"].value)
+        assert np.sum([line["probabilities"] for line in mine], axis=1) == pytest.approx(np.ones(36), abs=1e-4)
+
+
+def test_the_same_recipe_and_snapshot_give_the_same_figures(store: Store, result: RunResult, recipe: Recipe) -> None:
+    again = train(store, recipe, snapshot=store.snapshot(result.provenance.snapshot), device="cpu", run_id="second")
+    for one, other in zip(result.models, again.models, strict=True):
+        assert one.model_copy(update={"seconds": 0.0}) == other.model_copy(update={"seconds": 0.0})
+    assert result.comparisons == again.comparisons
+
+
+def test_evaluating_a_run_again_gives_its_figures(store: Store, result: RunResult) -> None:
+    assert evaluate(store, "first") == result
+
+
+def test_a_run_id_is_used_once_and_leads_nowhere_else(store: Store, result: RunResult, recipe: Recipe) -> None:
+    with pytest.raises(InputError, match="there is a run 'first' in this store already"):
+        train(store, recipe, run_id="first")
+    with pytest.raises(InputError, match="no name for a run"):
+        train(store, recipe, run_id="../first")
+
+
+def test_a_run_that_fails_leaves_no_folder(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [(CENTRED, 1.0)])
+
+    def give_up(what: str, done: int, total: int) -> None:
+        if what == "judging":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(store, parse_recipe(SMALL, "small"), device="cpu", on_progress=give_up)
+    assert store.runs() == []
+
+
+def test_progress_is_reported_after_every_epoch(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [(CENTRED, 1.0)])
+    heard: list[tuple[str, int, int]] = []
+    train(store, parse_recipe(SMALL, "small"), device="cpu", on_progress=lambda *event: heard.append(event))
+    assert ("fold 1, timbre", 1, 1) in heard
+    assert heard[0] == ("reading features", 0, 1)
+    assert heard[-1] == ("judging", 1, 1)
+
+
+def test_missing_features_stop_the_run_unless_the_recipe_drops_the_clips(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [(CENTRED, 1.0)])
+    store.merge_clips(
+        [
+            clip_row("new.wav", ["dog"], fold=1, source_group="new"),
+            clip_row("gone.wav", ["dog"], clip_id=None, problem_kind="vanished", problem="it is gone"),
+        ]
+    )
+    recipe = parse_recipe(SMALL, "small")
+    with pytest.raises(InputError, match=r"1 of 37 clips have no timbre features .such as new.wav.; 1 files could not"):
+        train(store, recipe, device="cpu")
+    drops = recipe.model_copy(update={"data": recipe.data.model_copy(update={"missing": "drop"})})
+    result = train(store, drops, device="cpu")
+    assert result.n_test == 36
+    assert "2 clips without all features were left out" in result.rule
+
+
+def test_a_stream_that_was_never_extracted_is_named(tmp_path: Path) -> None:
+    store = make_store(tmp_path / "store", [(CENTRED, 1.0)])
+    with pytest.raises(InputError, match="nothing of stream pitch"):
+        train(store, parse_recipe(SMALL.replace("timbre", "pitch"), "small"), device="cpu")
+
+
+def test_a_multi_label_run_is_judged_by_map_mauc_and_d_prime(tmp_path: Path) -> None:
+    store = open_store(tmp_path / "store", create=True)
+    generator = np.random.default_rng(0)
+    rows, clips = [], {}
+    for i in range(60):
+        heard = [label for j, label in enumerate(("bell", "dog", "rain")) if i >> j & 1]
+        split = ("train", "train", "test")[i // 20]
+        rows.append(clip_row(f"{i}.wav", heard, split=split))
+        arrays = noise(CENTRED, 1.0, generator)
+        for j, label in enumerate(("bell", "dog", "rain")):
+            arrays["descriptors"][:, j] += 2.0 * (label in heard)
+        clips[clip_id(f"{i}.wav")] = arrays
+    store.merge_clips(rows)
+    put(store, CENTRED, clips)
+    put(store, BLOCKS, {name: noise(BLOCKS, 1.0, generator) for name in clips})
+    text = SMALL.replace('["timbre"]', '["timbre", "neural"]').replace(
+        "epochs = 1", "epochs = 15\nlearning_rate = 0.01"
+    )
+    recipe = parse_recipe('task = "multi_label"\n' + text + '[split]\nkind = "official"\n', "multi")
+    result = train(store, recipe, device="cpu", run_id="multi")
+    fusion = row(result, FUSION)
+    assert set(fusion.metrics) == {"map", "mauc", "d_prime"}
+    assert result.headline == "map"
+    assert fusion.metrics["map"].value > 0.9
+    assert fusion.fusion_weights["neural"] < 0.3 * fusion.fusion_weights["timbre"]
+    assert fusion.confusion == ()
+    assert evaluate(store, "multi") == result
+
+
+def test_a_folder_that_is_no_run_is_a_store_error(store: Store, tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="no finished run"):
+        evaluate(store, "never")
+    (tmp_path / "metrics.json").write_text("{}")
+    with pytest.raises(StoreError, match="no result of a run"):
+        read_result(tmp_path)
+
+
+def test_training_imports_neither_extractors_nor_the_pipeline() -> None:
+    program = (
+        "import sys, training.run, training.predict; "
+        "print([name for name in sys.modules if name.split('.')[0] in "
+        "('features', 'pipeline', 'flows', 'essentia', 'librosa', 'distributed', 'prefect')])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
