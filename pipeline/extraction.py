@@ -15,7 +15,10 @@ from storage_schema.store import Store
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """What an extraction did: clips computed and failed by stream, seconds of audio, wall seconds."""
+    """What an extraction did: clips computed and failed by stream, wall seconds, and seconds of audio.
+
+    A recording counts once in `audio_s`, however many streams were made of it.
+    """
 
     n_ok: dict[str, int]
     n_failed: dict[str, int]
@@ -42,10 +45,10 @@ def run_extraction(
     """
     started = time.monotonic()
     n_ok, n_failed = ({stream.spec.stream: 0 for stream in plan.streams} for _ in range(2))
-    audio_s = 0.0
+    audio_s: dict[str, float] = {}
     batches = [batch for stream in plan.streams for batch in cut_batches(stream, batch_s)]
     if not batches:
-        return ExtractionReport(n_ok, n_failed, audio_s, time.monotonic() - started)
+        return ExtractionReport(n_ok, n_failed, 0.0, time.monotonic() - started)
 
     totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams}
     for stream, total in totals.items():
@@ -57,6 +60,6 @@ def run_extraction(
             count = Counter(row.status for row in receipt.rows)
             n_ok[stream] += count["ok"]
             n_failed[stream] += count["failed"]
-            audio_s += sum(row.audio_s or 0.0 for row in receipt.rows)
+            audio_s |= {row.clip_id: row.audio_s for row in receipt.rows if row.audio_s is not None}
             on_progress(stream, n_ok[stream] + n_failed[stream], totals[stream])
-    return ExtractionReport(n_ok, n_failed, audio_s, time.monotonic() - started)
+    return ExtractionReport(n_ok, n_failed, sum(audio_s.values()), time.monotonic() - started)

@@ -1,0 +1,82 @@
+"""A small dataset in ESC-50's own layout, and the command line as a process of its own."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+CLASSES = ("hum", "whistle", "hiss")
+
+RECIPE = """
+[data]
+dataset = "esc50"
+
+[split]
+kind = "folds"
+test_folds = [1]
+
+[window]
+length_s = 0.5
+hop_s = 0.5
+
+[fit]
+epochs = 6
+"""
+
+
+def make_sound(label, rng, sample_rate_hz=44_100, seconds=1.0):
+    t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
+    noise = 0.02 * rng.standard_normal(len(t))
+    if label == "hiss":
+        return 10 * noise
+    f0_hz = rng.uniform(90, 130) if label == "hum" else rng.uniform(900, 1300)
+    n_harmonics = 8 if label == "hum" else 1
+    return noise + sum(0.3 / k * np.sin(2 * np.pi * k * f0_hz * t) for k in range(1, n_harmonics + 1))
+
+
+def add_clips(root: Path, first: int, n: int):
+    """Write `n` clips in ESC-50's layout, numbered from `first`, and their lines of metadata."""
+    (root / "audio").mkdir(parents=True, exist_ok=True)
+    (root / "meta").mkdir(exist_ok=True)
+    meta = root / "meta" / "esc50.csv"
+    is_new = not meta.exists()
+    with meta.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow(["filename", "fold", "target", "category", "esc10", "src_file", "take"])
+        for i in range(first, first + n):
+            target, fold = i % len(CLASSES), 1 + i // len(CLASSES) % 3
+            name = f"{fold}-{i}-A-{target}.wav"
+            sound = make_sound(CLASSES[target], np.random.default_rng(i))
+            soundfile.write(root / "audio" / name, sound, 44_100)
+            writer.writerow([name, fold, target, CLASSES[target], True, i, "A"])
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    """A folder with 18 clips, a recipe, and a Prefect home of its own."""
+    folder = tmp_path_factory.mktemp("workspace")
+    add_clips(folder / "esc50", 0, 18)
+    (folder / "recipe.toml").write_text(RECIPE)
+    return folder
+
+
+def timbrel(workspace, *words, expect=0):
+    """Run the command in a process of its own, as a user would; returns its standard output."""
+    environment = os.environ | {"PREFECT_HOME": str(workspace / "prefect"), "TIMBREL_STORE": str(workspace / "store")}
+    command = [str(Path(sys.executable).with_name("timbrel")), *map(str, words)]
+    done = subprocess.run(
+        command, check=False, env=environment, cwd=workspace, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def timbrel_json(workspace, *words, expect=0):
+    return json.loads(timbrel(workspace, *words, "--json", expect=expect))

@@ -1,0 +1,99 @@
+"""The whole arrow diagram, as a user runs it: real Prefect, real Dask, real extractors, processes of their own.
+
+The tests follow one another on one store, as days do; each says what it needs of the one before.
+"""
+
+import pyarrow.parquet as pq
+import pytest
+
+from storage_schema import open_store
+from tests.end_to_end.conftest import add_clips, timbrel, timbrel_json
+
+FOUR = {"pitch", "timbre", "neural", "waveform"}
+
+
+@pytest.fixture(scope="module")
+def first_run(workspace):
+    """The whole flow from nothing."""
+    return timbrel_json(workspace, "run", "esc50", "esc50", "--recipe", "recipe.toml", "--workers", "2")
+
+
+def test_one_flow_leads_from_recordings_to_a_reported_model(workspace, first_run):
+    assert first_run["ingest"]["n_new"] == 18
+    assert first_run["extraction"]["n_ok"] == dict.fromkeys(FOUR, 18)
+    models = {model["name"]: model for model in first_run["training"]["models"]}
+    assert set(models) >= FOUR | {"fusion"}
+    assert models["fusion"]["metrics"]["accuracy"]["value"] >= 0.8  # hum, whistle and hiss are far apart
+    assert models["fusion"]["n_parameters"] < 5_000_000
+    run = workspace / "store" / "runs" / first_run["training"]["run_id"]
+    names = {path.name for path in run.iterdir()}
+    assert {"metrics.json", "recipe.toml", "predictions.parquet", "report.html", "fold_1"} <= names
+    report = (run / "report.html").read_text()
+    assert all(stream in report for stream in FOUR)
+
+
+def test_second_extract_computes_nothing(workspace, first_run):
+    assert timbrel_json(workspace, "extract")["computed"] == dict.fromkeys(FOUR, 0)
+
+
+def test_training_reads_the_store_alone(workspace, first_run):
+    (workspace / "esc50").rename(workspace / "elsewhere")
+    try:
+        again = timbrel_json(workspace, "train", "recipe.toml")
+    finally:
+        (workspace / "elsewhere").rename(workspace / "esc50")
+    for before, after in zip(first_run["training"]["models"], again["models"], strict=True):
+        assert before["metrics"] == after["metrics"]  # the same recipe, seed and snapshot
+
+
+def test_evaluation_repeats_the_figures(workspace, first_run):
+    run_id = first_run["training"]["run_id"]
+    again = timbrel_json(workspace, "evaluate", run_id)
+    for before, after in zip(first_run["training"]["models"], again["models"], strict=True):
+        assert before["metrics"] == after["metrics"]
+    assert "fusion" in timbrel(workspace, "evaluate", run_id)
+
+
+def test_prediction_from_audio_equals_the_score_from_the_store(workspace, first_run):
+    run_id = first_run["training"]["run_id"]
+    rows = pq.read_table(workspace / "store" / "runs" / run_id / "predictions.parquet").to_pylist()
+    expected = {row["uri"]: row["probabilities"] for row in rows if row["model"] == "fusion"}
+    assert len(expected) == 6
+    files = [f"esc50/{uri}" for uri in expected]
+    (workspace / "broken.wav").write_text("no sound")
+    predictions = timbrel_json(workspace, "predict", run_id, *files, "broken.wav", expect=1)
+    labels = first_run["training"]["labels"]
+    for prediction, probabilities in zip(predictions[:-1], expected.values(), strict=True):
+        assert [prediction["scores"][label] for label in labels] == pytest.approx(probabilities, abs=1e-4)
+    assert predictions[-1]["problem"].startswith("undecodable: ")
+
+
+def test_door_for_python_opens_without_a_command(workspace, first_run):
+    pitch = open_store(workspace / "store").snapshot().stream("pitch")
+    everything = pitch.read_all()
+    assert everything.arrays["salience"].shape == (18 * 41, 360)
+    dataset = pitch.to_xarray(pitch.clip_ids[0])
+    assert float(dataset.salience.max()) <= 1
+    assert dataset.f0_hz.attrs["units"] == "Hz"
+
+
+def test_ten_new_files_cost_ten_clips(workspace, first_run):
+    add_clips(workspace / "esc50", 18, 10)
+    assert timbrel_json(workspace, "ingest", "esc50", "esc50")["n_new"] == 10
+    assert timbrel_json(workspace, "extract")["computed"] == dict.fromkeys(FOUR, 10)
+
+
+def test_one_changed_parameter_of_pitch_costs_the_pitch_stream(workspace, first_run):
+    plan = timbrel_json(workspace, "plan", "--set", "pitch.hop=800")["streams"]
+    n_clips = plan["pitch"]["clips"]
+    assert plan["pitch"]["reasons"] == {"parameter hop 400 -> 800": n_clips}
+    assert all(plan[stream]["wanted"] == 0 for stream in FOUR - {"pitch"})
+    computed = timbrel_json(workspace, "extract", "--set", "pitch.hop=800")["computed"]
+    assert computed == {"pitch": n_clips, "timbre": 0, "neural": 0, "waveform": 0}
+
+
+def test_run_without_a_recipe_only_extracts_and_finds_nothing_to_do(workspace, first_run):
+    document = timbrel_json(workspace, "run", "esc50", "esc50")
+    assert document["training"] is None
+    assert document["ingest"]["n_new"] == 0
+    assert document["extraction"]["n_ok"] == dict.fromkeys(FOUR, 0)
