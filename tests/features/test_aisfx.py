@@ -1,6 +1,5 @@
 """The aiSFX embedding, against the published package taken out of its own wheel."""
 
-import os
 import types
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +13,37 @@ import torch
 from features.neural.aisfx import AisfxEmbedding
 from features.neural.network import Convolution, embed_block, fold_network, load_network
 from features.neural.spec import aisfx_spec
-from features.weights import WEIGHTS, read_wheel_members, weight_path
+from features.weights import WEIGHTS, Weight, fetch, weight_path
 from storage_schema.errors import ContractError
+from tests.features.conftest import TEST_DATA
 
 essentia.log.infoActive = False
 
-TEST_DATA = Path(os.environ.get("TIMBREL_TEST_DATA", Path(__file__).parents[2] / ".." / "shared" / "data"))
 RATE_HZ = 44_100
 HOP = 51_200
 N_CLIPS = 10
+
+PUBLISHED_SOURCES = tuple(
+    Weight(
+        name=f"aisfx-source-{Path(member).stem}",
+        wheel=WEIGHTS["aisfx"].wheel,
+        member=member,
+        sha256=sha256,
+        n_bytes=n_bytes,
+        licence="MIT, and AGPL-3.0 where a header says so",
+        source="the published package's own code",
+    )
+    for member, sha256, n_bytes in (
+        ("aisfx/models/cnn2d.py", "74b342b9c0cd9a513da3ce8544e890d297ec8bb34e4c7e773fffc6912b0657b1", 5_446),
+        (
+            "aisfx/spectrogram/spectrogram_essentia.py",
+            "684cbb32216a1ea9e0ad31cd080d372411a839a0c209afad5bd9f2f6b7d675f7",
+            6_036,
+        ),
+        ("aisfx/preprocessing.py", "becab7654b3a3f4806d91f998ce491104c965f671f3ed14c4cbc53da17b28fcd", 2_933),
+    )
+)
+"""Its code is run here, so it is held to its hash like any weight."""
 
 
 def noise(n_samples: int, seed: int = 0) -> np.ndarray:
@@ -47,13 +68,11 @@ def network() -> tuple[Convolution, ...]:
 @pytest.fixture(scope="module")
 def published() -> dict[str, types.ModuleType]:
     """The modules of the published package by name, run from the wheel's source without installing it."""
-    names = ("models/cnn2d", "spectrogram/spectrogram_essentia", "preprocessing")
-    sources = read_wheel_members(WEIGHTS["aisfx"].wheel, [f"aisfx/{name}.py" for name in names])
     modules = {}
-    for name, source in zip(names, sources, strict=True):
-        module = types.ModuleType(f"published_{Path(name).name}")
-        exec(compile(source, name, "exec"), module.__dict__)
-        modules[Path(name).name] = module
+    for source in PUBLISHED_SOURCES:
+        name = Path(source.member).stem
+        modules[name] = types.ModuleType(f"published_{name}")
+        exec(compile(fetch(source).read_text(), source.member, "exec"), modules[name].__dict__)
     return modules
 
 
