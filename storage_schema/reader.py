@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,14 +36,18 @@ class Ragged:
     arrays: Arrays
 
     def clip(self, clip_id: str) -> Arrays:
-        """The arrays of one clip, as views."""
-        i = self.clip_ids.index(clip_id)
+        """The arrays of one clip, as views. KeyError where it is not among them."""
+        i = self._places[clip_id]
         return {name: values[self.offsets[i] : self.offsets[i + 1]] for name, values in self.arrays.items()}
 
     @property
     def n_frames(self) -> NDArray[np.int64]:
         """(n_clips,) frames a clip."""
         return np.diff(self.offsets)
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {clip_id: i for i, clip_id in enumerate(self.clip_ids)}
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ class Snapshot:
     def _extractions(self) -> pl.DataFrame:
         return catalogue.read_table(self.layout.extractions, self.extractions_version)
 
-    @property
+    @cached_property
     def clips(self) -> pa.Table:
         """One row per (dataset, uri), sorted so; the columns are those of `storage_schema.tables.CLIPS`."""
         return self._clips.to_arrow(compat_level=pl.CompatLevel.oldest())
@@ -97,7 +97,7 @@ class Snapshot:
         exact = of_stream.filter(fingerprint=fingerprint).select("clip_id", "status", "kind", "attempts")
         other = (
             of_stream.filter(pl.col("fingerprint") != fingerprint, pl.col("status") == "ok")
-            .sort("finished_at")
+            .sort("finished_at", "fingerprint")
             .group_by("clip_id")
             .agg(other_fingerprint=pl.col("fingerprint").last())
         )
@@ -146,12 +146,18 @@ class Snapshot:
         return StreamReader(self.spec(name, fingerprint), self.layout, _locations(rows))
 
     def spec(self, stream: str, fingerprint: str) -> StreamSpec:
-        """The description that was written with the stream. Raises StoreError where it is lost."""
+        """The description that was written with the stream. Raises StoreError where it is lost or was changed."""
         path = self.layout.spec(stream, fingerprint)
         try:
-            return StreamSpec.from_json(path.read_text(encoding="utf-8"))
+            found = StreamSpec.from_json(path.read_text(encoding="utf-8"))
         except (OSError, InputError) as error:
             raise StoreError(f"the description of stream {stream} {fingerprint} cannot be read: {error}") from error
+        if found.fingerprint != fingerprint:
+            raise StoreError(
+                f"{path} describes a stream with fingerprint {found.fingerprint}, but lies where that of {fingerprint} "
+                "belongs; restore it from a backup"
+            )
+        return found
 
     def _live_extractions(self) -> pl.DataFrame:
         """Without the rows of clips that are no longer listed: their bytes were replaced under the same path."""

@@ -130,5 +130,5 @@ class StreamSpec:
                 for array in document["arrays"]
             )
             return cls(**{**document, "grid": FrameGrid(**document["grid"]), "arrays": arrays})
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, ContractError) as error:
             raise InputError(f"this is no stream spec: {error}") from error

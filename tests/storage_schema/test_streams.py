@@ -18,7 +18,10 @@ def test_spec_round_trips_through_json():
     assert StreamSpec.from_json(TOY.to_json()).fingerprint == TOY.fingerprint
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"arrays": 3}', TOY.to_json().replace("hop", "hopp")])
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"arrays": 3}', TOY.to_json().replace("hop", "hopp"), TOY.to_json().replace("[2]", "[3]")],
+)
 def test_what_is_no_spec_is_refused(text):
     with pytest.raises(InputError, match="no stream spec"):
         StreamSpec.from_json(text)
