@@ -13,7 +13,7 @@ import pyarrow as pa
 from deltalake import DeltaTable
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 
-from storage_schema.errors import ConflictError, InputError, StoreError
+from storage_schema.errors import ConflictError, ContractError, InputError, StoreError
 
 _MAX_TRIES = 20
 """Three writers with overlapping keys needed at most a handful; twenty with back-off last about ten seconds."""
@@ -59,6 +59,8 @@ def _merge(
 ) -> None:
     if rows.num_rows == 0:
         return
+    if rows.group_by(list(key)).aggregate([]).num_rows < rows.num_rows:
+        raise ContractError(f"{path.name}: two rows of one commit have the same {', '.join(key)}")
     on = " AND ".join(f"old.{name} = new.{name}" for name in key)
     for attempt in range(_MAX_TRIES):
         merger = _open(path).merge(rows, predicate=on, source_alias="new", target_alias="old")
@@ -70,6 +72,11 @@ def _merge(
             merger.when_not_matched_insert_all().execute()
         except CommitFailedError:
             time.sleep(random.uniform(0.0, 0.05 * (attempt + 1)))
+        except (DeltaError, OSError) as error:
+            raise StoreError(
+                f"the table {path.name} at {path.parent} cannot be written: {error}; make room or mend the rights, and "
+                "run the same command again"
+            ) from error
         else:
             return
     raise ConflictError(f"{path.name}: other writers committed first {_MAX_TRIES} times in a row; try again")

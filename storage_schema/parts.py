@@ -43,7 +43,10 @@ class PartEntry:
 
 
 def write_part(path: Path, spec: StreamSpec, clips: Mapping[str, Arrays]) -> list[PartEntry]:
-    """Write `clips` (clip_id to arrays) as the part at `path`, durable when this returns; one entry a clip."""
+    """Write `clips` (clip_id to arrays) as the part at `path`, durable when this returns; one entry a clip.
+
+    Raises OSError where the disk does not take it; then nothing is left of it.
+    """
     if not clips:
         raise ContractError("a part holds at least one clip")
     lengths = np.array([len(arrays[spec.arrays[0].name]) for arrays in clips.values()], np.int64)
@@ -82,9 +85,8 @@ def _write_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple
 
 
 def read_index(path: Path) -> list[PartEntry]:
-    """Which clips a part holds, by its own account."""
-    group = _open(path)
-    ids, offsets, lengths = (np.asarray(_array(group, name)[...]) for name in _INDEX)
+    """Which clips a part holds, by its own account. Raises StoreError where it is gone or damaged."""
+    ids, offsets, lengths = _read_arrays(path, _INDEX).values()
     return [
         PartEntry(bytes(row).hex(), int(first), int(n)) for row, first, n in zip(ids, offsets, lengths, strict=True)
     ]
@@ -96,16 +98,9 @@ def read_rows(path: Path, names: Sequence[str], spans: Sequence[PartEntry]) -> I
     One entry reads only the chunks it touches; several read each array once and cut it.
     Raises StoreError where the part is gone, damaged or shorter than the entry says.
     """
-    group = _open(path)
-    try:
-        if len(spans) == 1:
-            first, stop = spans[0].first_row, spans[0].first_row + spans[0].n_rows
-            whole = {name: np.asarray(_array(group, name)[first:stop]) for name in names}
-        else:
-            first = 0
-            whole = {name: np.asarray(_array(group, name)[...]) for name in names}
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise StoreError(f"part {path.name} is damaged ({error}); its clips have to be extracted again") from error
+    first = spans[0].first_row if len(spans) == 1 else 0
+    stop = first + spans[0].n_rows if len(spans) == 1 else None
+    whole = _read_arrays(path, names, first, stop)
     for span in spans:
         arrays = {name: values[span.first_row - first :][: span.n_rows] for name, values in whole.items()}
         if any(len(values) != span.n_rows for values in arrays.values()):
@@ -113,6 +108,15 @@ def read_rows(path: Path, names: Sequence[str], spans: Sequence[PartEntry]) -> I
                 f"part {path.name} is shorter than the catalogue says; its clips have to be extracted again"
             )
         yield arrays
+
+
+def _read_arrays(path: Path, names: Sequence[str], first: int = 0, stop: int | None = None) -> Arrays:
+    """Rows [first, stop) of the arrays `names`, all of them by default."""
+    group = _open(path)
+    try:
+        return {name: np.asarray(_array(group, name)[first:stop]) for name in names}
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise StoreError(f"part {path.name} is damaged ({error}); its clips have to be extracted again") from error
 
 
 def _open(path: Path) -> zarr.Group:

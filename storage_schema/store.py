@@ -50,13 +50,26 @@ class Store:
         catalogue.merge_clips(self.layout.clips, to_table(rows, CLIPS))
 
     def write_part(self, spec: StreamSpec, clips: Mapping[str, Arrays]) -> tuple[str, list[PartEntry]]:
-        """Write one new part; its id, and where each clip lies. Nothing is visible before `commit` names it."""
+        """Write one new part; its id, and where each clip lies. Nothing is visible before `commit` names it.
+
+        Raises StoreError where the disk does not take it.
+        """
         part_id = uuid4().hex
-        self._write_spec(spec)
-        return part_id, write_part(self.layout.part(spec.stream, spec.fingerprint, part_id), spec, clips)
+        try:
+            self._write_spec(spec)
+            return part_id, write_part(self.layout.part(spec.stream, spec.fingerprint, part_id), spec, clips)
+        except OSError as error:
+            raise StoreError(
+                f"no part of stream {spec.stream} can be written below {self.layout.root}: {error.strerror or error}; "
+                "make room or mend the rights, and run the same command again"
+            ) from error
 
     def commit(self, rows: Iterable[ExtractionRow]) -> None:
-        """Make extractions visible, all in one commit; committing a row twice changes nothing."""
+        """Make extractions visible, all in one commit; committing a row twice changes nothing.
+
+        Raises ContractError where `rows` themselves name one clip of a stream twice, StoreError where the table cannot
+        be written, ConflictError where other writers were always faster.
+        """
         catalogue.merge_extractions(self.layout.extractions, to_table(rows, EXTRACTIONS))
 
     def run_folder(self, run_id: str) -> Path:
@@ -80,12 +93,13 @@ class Store:
 def open_store(uri: str | Path, *, create: bool = False) -> Store:
     """The store at `uri`, a local folder; with `create` an empty one is made where there is none.
 
-    Raises StoreError where there is none, or one of another schema version, or a folder with other things in it.
+    Raises StoreError where there is none, or one of another schema version, or a folder with other things in it, or
+    one that may not be read.
     """
     if "://" in str(uri):
         raise InputError(f"{uri} is not a local folder; this version of timbrel keeps its stores on local disks")
     layout = Layout(Path(uri).expanduser().absolute())
-    if not layout.marker.exists():
+    if not _is_there(layout.marker):
         if not create:
             raise StoreError(
                 f"there is no timbrel store at {uri}; `timbrel ingest folder ROOT --store {uri}` makes one"
@@ -97,10 +111,11 @@ def open_store(uri: str | Path, *, create: bool = False) -> Store:
 
 def _create(layout: Layout) -> None:
     """Make the tables first and the marker last, so that a crash in between is finished by the next call."""
-    ours = {layout.clips.name, layout.extractions.name}
+    ours = {layout.clips.name, layout.extractions.name, layout.marker.name}
     try:
         layout.root.mkdir(parents=True, exist_ok=True)
-        foreign = sorted({path.name for path in layout.root.iterdir()} - ours)
+        names = {path.name for path in layout.root.iterdir() if not path.name.startswith(f".{layout.marker.name}.")}
+        foreign = sorted(names - ours)  # beside the tables, a marker and its temporary may be another process's
         if foreign:
             raise StoreError(
                 f"{layout.root} is not a timbrel store and not empty (it holds {foreign[0]!r}); name a new folder"
@@ -111,6 +126,13 @@ def _create(layout: Layout) -> None:
         write_file(layout.marker, json.dumps(marker, indent=2).encode())
     except OSError as error:
         raise StoreError(f"no store can be made at {layout.root}: {error.strerror}") from error
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError as error:
+        raise StoreError(f"{path} cannot be read: {error.strerror}; mend its rights, or name another store") from error
 
 
 def _check_version(layout: Layout) -> None:

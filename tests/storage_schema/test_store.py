@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from storage_schema import open_store
-from storage_schema.errors import InputError, StoreError
+from storage_schema.errors import ContractError, InputError, StoreError
 from storage_schema.parts import read_index
 from storage_schema.tables import CLIPS, EXTRACTIONS, ClipRow, ExtractionRow
 from tests.storage_schema.conftest import TOY, clip_id, clip_row, fill, toy_arrays
@@ -171,12 +171,52 @@ def test_damaged_part_is_named_and_never_read_as_numbers(store, harm):
         store.snapshot().stream("toy").read(clip_id(0))
 
 
+def test_part_without_its_index_is_named(store):
+    store.merge_clips([clip_row(0)])
+    (row,) = fill(store, [0])
+    part = store.layout.part("toy", TOY.fingerprint, row.part_id)
+    shutil.rmtree(part / "offset")
+    with pytest.raises(StoreError, match=rf"part {row.part_id}\.zarr is damaged"):
+        read_index(part)
+
+
+def test_description_that_was_changed_is_refused(store):
+    store.merge_clips([clip_row(0)])
+    fill(store, [0])
+    path = store.layout.spec("toy", TOY.fingerprint)
+    path.write_text(replace(TOY, version=2).to_json())
+    with pytest.raises(StoreError, match=f"where that of {TOY.fingerprint} belongs"):
+        store.snapshot().stream("toy")
+
+
+def test_clip_that_is_not_among_many_is_a_key_error(store):
+    store.merge_clips([clip_row(0)])
+    fill(store, [0])
+    with pytest.raises(KeyError):
+        store.snapshot().stream("toy").read_all().clip(clip_id(1))
+
+
+def test_commit_that_names_one_clip_twice_is_refused_whole(store):
+    with pytest.raises(ContractError, match="same clip_id, stream, fingerprint"):
+        store.commit([failed_row(0), failed_row(0, "gone again", minute=1)])
+    assert store.snapshot()._extractions.is_empty()
+
+
+def test_table_that_cannot_be_written_is_a_sentence(store, monkeypatch):
+    def full_disk(_merger):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("deltalake.table.TableMerger.execute", full_disk)
+    with pytest.raises(StoreError, match=r"table clips .* cannot be written: .*No space left"):
+        store.merge_clips([clip_row(0)])
+
+
 def test_interrupted_write_leaves_no_part(store, monkeypatch):
     def full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("storage_schema.parts._write_array", full_disk)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(StoreError, match="No space left on device; make room"):
         store.write_part(TOY, {clip_id(0): toy_arrays(0)})
     parts = store.layout.stream("toy", TOY.fingerprint) / "parts"
     assert list(parts.iterdir()) == []
@@ -214,6 +254,15 @@ def test_opening_what_is_no_store_says_what_to_do(tmp_path):
         open_store("s3://bucket/store", create=True)
 
 
+def test_store_in_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
+    def forbidden(_path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.exists", forbidden)  # root, who may read everything, runs tests too
+    with pytest.raises(StoreError, match="Permission denied; mend its rights"):
+        open_store(tmp_path / "s")
+
+
 def test_store_of_another_schema_version_is_refused_with_both_named(store):
     store.layout.marker.write_text(json.dumps({"schema_version": 99}))
     with pytest.raises(StoreError, match="schema version 99, this timbrel reads and writes 1"):
@@ -225,7 +274,7 @@ def test_store_of_another_schema_version_is_refused_with_both_named(store):
 
 def test_half_made_store_is_finished_by_the_next_call(tmp_path):
     made = open_store(tmp_path / "s", create=True)
-    made.layout.marker.unlink()
+    made.layout.marker.rename(tmp_path / "s" / ".timbrel.json.0123.tmp")  # killed between writing and renaming
     assert open_store(tmp_path / "s", create=True).snapshot().clips.num_rows == 0
 
 
