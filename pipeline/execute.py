@@ -1,7 +1,8 @@
 """Run batches on Dask and hand back their receipts as they come. The only module that imports dask.
 
 Dask gets a bounded number of batches at a time, because a scheduler that holds a million of them is slow and a killed
-run should lose little. A batch whose worker dies is cut in halves until the clip that kills it stands alone.
+run should lose little. When a worker dies, whatever waited on it is under suspicion too: a batch is cut in halves until
+a clip stands alone, and is blamed only if a worker dies of it while nothing else runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -56,30 +57,36 @@ def execute(client: Client, store_uri: str, batches: Sequence[Batch]) -> Iterato
     Leaving the loop early cancels what is still waiting. Raises what `extract_batch` raises for a broken store.
     """
     waiting = list(reversed(batches))
-    n_workers = max(1, len(client.scheduler_info()["workers"]))
+    suspects: list[Batch] = []  # single clips whose worker died, each to be tried once more with nothing beside it
+    n_in_flight = _IN_FLIGHT_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
     running = as_completed()
-    of_future: dict[Future[list[ExtractionRow]], Batch] = {}
+    of_future: dict[Future[list[ExtractionRow]], tuple[Batch, bool]] = {}  # with whether it runs alone
 
-    def submit_next() -> None:
-        batch = waiting.pop()
+    def submit(batch: Batch, *, alone: bool) -> None:
         future = client.submit(extract_batch, store_uri, batch, pure=False)
-        of_future[future] = batch
+        of_future[future] = batch, alone
         running.add(future)
 
+    def submit_more() -> None:
+        while waiting and len(of_future) < n_in_flight:
+            submit(waiting.pop(), alone=False)
+        if suspects and not of_future:
+            submit(suspects.pop(), alone=True)
+
     try:
-        while waiting and len(of_future) < _IN_FLIGHT_PER_WORKER * n_workers:
-            submit_next()
+        submit_more()
         for future in running:
-            batch = of_future.pop(future)
+            batch, was_alone = of_future.pop(future)
             try:
                 yield Receipt(batch, future.result())
             except KilledWorker:
                 if len(batch.clips) > 1:
                     waiting.extend(batch.halves())
-                else:
+                elif was_alone:
                     yield Receipt(batch, [_killer(batch)])
-            while waiting and len(of_future) < _IN_FLIGHT_PER_WORKER * n_workers:
-                submit_next()
+                else:
+                    suspects.append(batch)
+            submit_more()
     finally:
         client.cancel(list(of_future))
 

@@ -12,6 +12,7 @@ from pipeline.commit import commit_receipts
 from pipeline.execute import execute, local_cluster
 from pipeline.extract import extract_batch
 from pipeline.extraction import run_extraction
+from storage_schema.parts import read_index, read_rows
 from tests.pipeline.conftest import WAVEFORM
 
 
@@ -38,14 +39,21 @@ def test_clip_that_kills_its_worker_costs_that_clip_only(store, plan, client, mo
     assert "took its worker process down" in culprit.message
 
 
+def test_clips_that_wait_beside_a_killer_are_not_taken_for_it(store, plan, monkeypatch):
+    monkeypatch.setattr(pipeline.execute, "extract_batch", extract_or_die)
+    batches = cut_batches(plan.streams[0], 0.1)
+    assert [len(batch.clips) for batch in batches] == [1] * 5
+    with local_cluster(1) as client:  # all that is in flight waits on the worker that dies
+        receipts = list(execute(client, store.uri, batches))
+    assert sorted(row.status for receipt in receipts for row in receipt.rows) == ["failed"] + ["ok"] * 4
+
+
 def test_store_filled_by_two_workers_is_that_of_one_process(store, plan, client):
     list(commit_receipts(store, execute(client, store.uri, cut_batches(plan.streams[0], 0.5))))
     parallel = store.snapshot().stream("waveform").read_all()
     (batch,) = cut_batches(plan.streams[0])
     alone = {row.clip_id: row for row in extract_batch(store.uri, batch)}
     part = store.layout.part("waveform", WAVEFORM.fingerprint, next(iter(alone.values())).part_id)
-    from storage_schema.parts import read_index, read_rows
-
     index = read_index(part)
     for entry, arrays in zip(index, read_rows(part, ["samples"], index), strict=True):
         np.testing.assert_array_equal(parallel.clip(entry.clip_id)["samples"], arrays["samples"])
@@ -62,6 +70,17 @@ def test_receipts_that_came_before_an_interruption_are_committed(store, plan, cl
         list(commit_receipts(store, interrupted(), every_s=1e9))
     (coverage,) = store.snapshot().coverage()
     assert coverage.n_ok == 2
+
+
+def test_receipts_are_committed_when_whoever_watches_raises(store, plan):
+    def watch(_what, done, _total):
+        if done:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_extraction(store, plan, n_workers=1, on_progress=watch)
+    (coverage,) = store.snapshot().coverage()
+    assert coverage.n_ok == 5
 
 
 def test_progress_ends_at_the_total(store, plan):
