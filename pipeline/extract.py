@@ -41,9 +41,11 @@ def extract_batch(store_uri: str, batch: Batch) -> list[ExtractionRow]:
             receipts.append(_failed(clip.clip_id, spec, "decode", error))
 
     features: dict[str, Arrays] = {}
-    for clip_id, arrays in zip(waveforms, _extract(extractor, list(waveforms.values())), strict=True):
+    paths = {clip.clip_id: clip.paths[0] for clip in batch.clips}
+    for clip_id, arrays in zip(waveforms, extract_checked(extractor, list(waveforms.values())), strict=True):
         if isinstance(arrays, ClipError):
-            receipts.append(_failed(clip_id, spec, "extract", arrays))
+            named = ClipError(arrays.kind, f"{paths[clip_id]}: {arrays.message}")
+            receipts.append(_failed(clip_id, spec, "extract", named))
         else:
             features[clip_id] = arrays
     if not features:
@@ -76,6 +78,24 @@ def extract_batch(store_uri: str, batch: Batch) -> list[ExtractionRow]:
     return receipts
 
 
+def extract_checked(extractor: Extractor, waveforms: Sequence[Waveform]) -> list[Arrays | ClipError]:
+    """Checked arrays, or what went wrong, a waveform; where the batch raises, each clip is tried alone.
+
+    What went wrong does not name the file, which nobody knows here.
+    """
+    if not waveforms:
+        return []
+    try:
+        results = extractor.extract(waveforms)
+        for waveform, arrays in zip(waveforms, results, strict=True):
+            extractor.spec.check(arrays, len(waveform))
+    except Exception as error:  # an extractor may raise anything, and one clip must not cost the others
+        if len(waveforms) == 1:
+            return [ClipError("extractor", f"{extractor.spec.extractor} failed: {type(error).__name__}: {error}")]
+        return [result for waveform in waveforms for result in extract_checked(extractor, [waveform])]
+    return list(results)
+
+
 @lru_cache(maxsize=8)
 def _extractor(spec_json: str) -> Extractor:
     """Loaded once a worker; a spec is no hashable value, its JSON is."""
@@ -103,21 +123,6 @@ def _check_unchanged(path: Path, clip: WantedClip) -> None:
         return  # decode finds the words for it
     if (status.st_size, status.st_mtime_ns) != (clip.n_bytes, clip.mtime_ns) and hash_file(path) != clip.clip_id:
         raise ClipError("changed", f"{path} is not the file that was ingested; run `timbrel ingest` again")
-
-
-def _extract(extractor: Extractor, waveforms: Sequence[Waveform]) -> list[Arrays | ClipError]:
-    """Checked arrays, or what went wrong, a waveform; where the batch raises, each clip is tried alone."""
-    if not waveforms:
-        return []
-    try:
-        results = extractor.extract(waveforms)
-        for waveform, arrays in zip(waveforms, results, strict=True):
-            extractor.spec.check(arrays, len(waveform))
-    except Exception as error:  # an extractor may raise anything, and one clip must not cost the others
-        if len(waveforms) == 1:
-            return [ClipError("extractor", f"{extractor.spec.extractor} failed: {type(error).__name__}: {error}")]
-        return [result for waveform in waveforms for result in _extract(extractor, [waveform])]
-    return list(results)
 
 
 def _failed(clip_id: str, spec: StreamSpec, stage: str, error: ClipError) -> ExtractionRow:
