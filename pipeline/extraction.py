@@ -15,19 +15,22 @@ from storage_schema.store import Store
 
 @dataclass(frozen=True)
 class ExtractionReport:
-    """What an extraction did: clips computed and failed by stream, wall seconds, and seconds of audio.
+    """What an extraction did: clips computed, failed and left alone by stream, wall seconds, and seconds of audio.
 
-    A recording counts once in `audio_s`, however many streams were made of it.
+    `n_quarantined` counts the clips that failed before and were not tried again. A recording counts once in `audio_s`,
+    however many streams were made of it.
     """
 
     n_ok: dict[str, int]
     n_failed: dict[str, int]
+    n_quarantined: dict[str, int]
     audio_s: float
     elapsed_s: float
 
     @property
     def is_complete(self) -> bool:
-        return not any(self.n_failed.values())
+        """Whether every clip of the plan now has every stream."""
+        return not any((*self.n_failed.values(), *self.n_quarantined.values()))
 
 
 def run_extraction(
@@ -45,10 +48,11 @@ def run_extraction(
     """
     started = time.monotonic()
     n_ok, n_failed = ({stream.spec.stream: 0 for stream in plan.streams} for _ in range(2))
+    n_quarantined = {stream.spec.stream: stream.n_quarantined for stream in plan.streams}
     audio_s: dict[str, float] = {}
     batches = [batch for stream in plan.streams for batch in cut_batches(stream, batch_s)]
     if not batches:
-        return ExtractionReport(n_ok, n_failed, 0.0, time.monotonic() - started)
+        return ExtractionReport(n_ok, n_failed, n_quarantined, 0.0, time.monotonic() - started)
 
     totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams}
     for stream, total in totals.items():
@@ -62,4 +66,4 @@ def run_extraction(
             n_failed[stream] += count["failed"]
             audio_s |= {row.clip_id: row.audio_s for row in receipt.rows if row.audio_s is not None}
             on_progress(stream, n_ok[stream] + n_failed[stream], totals[stream])
-    return ExtractionReport(n_ok, n_failed, sum(audio_s.values()), time.monotonic() - started)
+    return ExtractionReport(n_ok, n_failed, n_quarantined, sum(audio_s.values()), time.monotonic() - started)

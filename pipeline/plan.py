@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from storage_schema.errors import StoreError
+from storage_schema.errors import InputError, StoreError
 from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
 
@@ -75,7 +75,11 @@ def plan_extraction(snapshot: Snapshot, specs: Sequence[StreamSpec], *, retry_fa
     """What has to be extracted so that every clip of the snapshot has every stream of `specs`.
 
     retry_failed: whether clips that failed before are wanted again.
+    Raises InputError where two specs are of one stream: a plan has one row a stream.
     """
+    twice = [name for name, n in Counter(spec.stream for spec in specs).items() if n > 1]
+    if twice:
+        raise InputError(f"stream {twice[0]} is asked for more than once; name each stream once, or plan twice")
     coverage = snapshot.coverage()
     n_clips = len({clip_id for clip_id in snapshot.clips["clip_id"].to_pylist() if clip_id})
     plans = []

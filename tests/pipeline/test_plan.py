@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -10,6 +11,7 @@ from pipeline.batches import cut_batches
 from pipeline.extraction import run_extraction
 from pipeline.ingest import ingest
 from pipeline.plan import StreamPlan, WantedClip, describe_change, plan_extraction
+from storage_schema.errors import InputError
 from tests.pipeline.conftest import WAVEFORM, write_sine
 
 durations = st.lists(st.none() | st.floats(0.001, 400), max_size=60)
@@ -50,6 +52,20 @@ def test_everything_is_new_at_first_and_nothing_is_wanted_afterwards(store, plan
     assert again.n_wanted == 0
     assert again.streams[0].n_done == 5
     assert run_extraction(store, again).n_ok == {"waveform": 0}
+
+
+def test_clip_that_failed_before_keeps_the_report_incomplete(store, plan, audio):
+    (audio / "low" / "0.wav").unlink()
+    report = run_extraction(store, plan, n_workers=1)
+    assert (report.n_failed, report.n_quarantined) == ({"waveform": 1}, {"waveform": 0})
+    again = run_extraction(store, plan_extraction(store.snapshot(), [WAVEFORM]))
+    assert (again.n_failed, again.n_quarantined) == ({"waveform": 0}, {"waveform": 1})
+    assert not again.is_complete
+
+
+def test_stream_named_twice_is_refused(store):
+    with pytest.raises(InputError, match="stream waveform is asked for more than once"):
+        plan_extraction(store.snapshot(), [WAVEFORM, spec_for("waveform", {"hop": 200})])
 
 
 def test_only_new_clips_are_wanted_after_files_were_added(store, plan, audio):
