@@ -48,22 +48,15 @@ def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
 
     Returns (n_samples,) float32, finite, with at least one sample; resampled by soxr at VHQ where the file's own rate
     differs. A clip too short to reach the new rate's first sample is its mean.
-    Raises ClipError: `vanished`, `unreadable`, `empty`, `undecodable` or `not_finite`.
+    Raises ClipError: `vanished`, `unreadable`, `empty`, `undecodable` (which is also what takes more memory than there
+    is, such as an hour that claims to be sampled once a second) or `not_finite`.
     """
-    with _open_audio(path) as sound:
-        own_rate_hz = int(sound.samplerate)
-        blocks = list(_mono_blocks(path, sound))
-    if not blocks:
-        raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
-    waveform = np.concatenate(blocks)
-    _check_finite(path, waveform)
-    if own_rate_hz == sample_rate_hz:
-        return waveform
-    resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")
-    if not len(resampled):
-        resampled = waveform.mean(keepdims=True)
-    _check_finite(path, resampled)
-    return resampled
+    try:
+        return _decode(path, sample_rate_hz)
+    except MemoryError as error:
+        raise ClipError(
+            "undecodable", f"{path} takes more memory than there is at {sample_rate_hz} Hz; cut it into shorter files"
+        ) from error
 
 
 def probe(path: Path) -> AudioInfo:
@@ -89,6 +82,23 @@ def hash_file(path: Path) -> str:
     """
     with _open_regular(path) as file:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CLIP_ID_BYTES)).hexdigest()
+
+
+def _decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
+    with _open_audio(path) as sound:
+        own_rate_hz = int(sound.samplerate)
+        blocks = list(_mono_blocks(path, sound))
+    if not blocks:
+        raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+    waveform = np.concatenate(blocks)
+    _check_finite(path, waveform)
+    if own_rate_hz == sample_rate_hz:
+        return waveform
+    resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")
+    if not len(resampled):
+        resampled = waveform.mean(keepdims=True)
+    _check_finite(path, resampled)
+    return resampled
 
 
 class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]

@@ -145,6 +145,17 @@ def test_a_header_that_promises_weeks_of_audio_allocates_none_of_it(tmp_path: Pa
     assert len(decode(path, RATE_HZ)) == RATE_HZ
 
 
+def test_a_clip_that_takes_more_memory_than_there_is_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def exhausted(*_args: object, **_how: object) -> None:
+        raise MemoryError
+
+    path = _write(tmp_path / "slow.wav", _sine(), 1)  # claims one sample a second
+    monkeypatch.setattr("soxr.resample", exhausted)
+    with pytest.raises(ClipError, match=r"slow\.wav takes more memory") as caught:
+        decode(path, RATE_HZ)
+    assert caught.value.kind == "undecodable"
+
+
 def test_a_streamed_file_whose_header_states_no_length_is_counted_and_decoded(tmp_path: Path) -> None:
     path = _flac_that_counts(tmp_path / "x.flac", 0)
     assert probe(path).n_samples == RATE_HZ
