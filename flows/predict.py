@@ -3,14 +3,17 @@
 It stands here because it needs both sides: `features` makes what `training` reads, and only `flows` knows both.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.extractor import Extractor
 from features.registry import load_extractor
 from pipeline.decode import decode
+from pipeline.extract import extract_checked
 from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError
+from storage_schema.streams import Arrays
 from training.predict import predict
 
 
@@ -40,15 +43,24 @@ def predict_files(
     on_progress("predict", 0, len(files))
     for done, file in enumerate(files, start=1):
         try:
-            features, n_seconds = {}, 0.0
-            for stream, extractor in extractors.items():
-                waveform = decode(file, extractor.spec.grid.sample_rate_hz)
-                n_seconds = len(waveform) / extractor.spec.grid.sample_rate_hz
-                (features[stream],) = extractor.extract([waveform])
-            scores = predictor.score(features, n_seconds)
+            features, duration_s = _features(file, extractors)
+            scores = predictor.score(features, duration_s)
             named = dict(zip(predictor.labels, map(float, scores), strict=True))
             predictions.append(Prediction(str(file), named))
         except ClipError as error:
             predictions.append(Prediction(str(file), {}, f"{error.kind}: {error.message}"))
         on_progress("predict", done, len(files))
     return predictions
+
+
+def _features(file: Path, extractors: Mapping[str, Extractor]) -> tuple[dict[str, Arrays], float]:
+    """The arrays of every stream, checked as in an extraction, and the duration in seconds. ClipError as there."""
+    features, duration_s = {}, 0.0
+    for stream, extractor in extractors.items():
+        waveform = decode(file, extractor.spec.grid.sample_rate_hz)
+        duration_s = len(waveform) / extractor.spec.grid.sample_rate_hz
+        (found,) = extract_checked(extractor, [waveform])
+        if isinstance(found, ClipError):
+            raise ClipError(found.kind, f"{file}: {found.message}")
+        features[stream] = found
+    return features, duration_s

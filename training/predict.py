@@ -45,8 +45,8 @@ class Predictor:
                     f"{dict(wanted.parameters)}, or train again on what there is"
                 )
 
-    def score(self, features: Mapping[str, Arrays], n_seconds: float) -> NDArray[np.float32]:
-        """The probability of every label, (n_labels,) in [0, 1], in one clip of `n_seconds` seconds.
+    def score(self, features: Mapping[str, Arrays], duration_s: float) -> NDArray[np.float32]:
+        """The probability of every label, (n_labels,) in [0, 1], in one clip that lasts `duration_s`.
 
         features: the arrays of every stream in `specs`, as its extractor makes them for the whole clip.
         Raises InputError where a stream is missing or its arrays are not what its spec says.
@@ -55,7 +55,7 @@ class Predictor:
         if missing:
             raise InputError(f"the models need the streams {', '.join(self.specs)}; {', '.join(missing)} did not come")
         frames = {stream: StreamFrames.of_clip(spec, features[stream]) for stream, spec in self.specs.items()}
-        only, ticks = np.zeros(1, np.int64), np.array([clip_ticks(n_seconds)], np.int64)
+        only, ticks = np.zeros(1, np.int64), np.array([clip_ticks(duration_s)], np.int64)
         found = [score_clips(model, frames, only, ticks) for model in self.models]
         decides = FUSION if len(frames) > 1 else next(iter(frames))
         mean: NDArray[np.float32] = np.mean([scores[decides][0] for scores in found], axis=0)
