@@ -9,6 +9,7 @@ from flows.display import on_progress
 from storage_schema.store import open_store
 from training.recipe import load_recipe
 from training.report import write_report
+from training.report.report import REPORT_NAME
 from training.results import RunResult
 from training.run import train
 
@@ -32,3 +33,8 @@ def train_flow(store_uri: str, recipe: Path, device: str = "auto") -> RunResult:
     result = train_task(store_uri, recipe, device)
     report_task(store_uri, result)
     return result
+
+
+def report_path(store_uri: str, result: RunResult) -> Path:
+    """Where the report of a finished run lies."""
+    return open_store(store_uri).run_folder(result.run_id) / REPORT_NAME

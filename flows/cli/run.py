@@ -45,6 +45,7 @@ def run_command(
     if recipe is not None:
         load_recipe(recipe)
     from flows.display import progress
+    from flows.train import report_path
     from flows.whole import whole_flow
 
     with progress(quiet=as_json):
@@ -56,7 +57,7 @@ def run_command(
         print_json(document | {"training": report.training.model_dump() if report.training else None})
     elif report.training is not None:
         print_result(report.training, title=f"run {report.training.run_id}")
-        say(f"report: {Path(store, 'runs', report.training.run_id, 'report.html').absolute()}")
+        say(f"report: {report_path(store, report.training)}")
     if not (report.extraction.is_complete and report.ingest.n_problems == 0):
         say("some clips failed; `timbrel status` says which and why")
         raise typer.Exit(1)
