@@ -9,7 +9,11 @@ import sys
 import typer
 
 from flows.cli import models, run, store, weights
+from flows.cli.output import printable
 from storage_schema.errors import ContractError, TimbrelError
+
+_INTERRUPTED = 130
+"""What typer makes of Ctrl-C, as shells do: 128 and the number of the signal."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,11 +50,12 @@ def main() -> None:
     except ContractError:
         raise
     except TimbrelError as error:
-        print(f"timbrel: {error}", file=sys.stderr)
+        print(f"timbrel: {printable(str(error))}", file=sys.stderr)
         sys.exit(2)
-    except KeyboardInterrupt:
-        print(
-            "timbrel: interrupted; what was committed stays, the rest is done by the same command again",
-            file=sys.stderr,
-        )
-        sys.exit(130)
+    except SystemExit as stop:
+        if stop.code == _INTERRUPTED:
+            print(
+                "timbrel: interrupted; what was committed stays, the rest is done by the same command again",
+                file=sys.stderr,
+            )
+        raise

@@ -1,6 +1,10 @@
-"""How results are written: tables for people, JSON for scripts, both on standard output."""
+"""How results are written: tables for people, JSON for scripts, both on standard output.
+
+Names of files and labels come from outside, so nothing in them reaches a terminal as a command or a program as markup.
+"""
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, is_dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,16 +18,25 @@ if TYPE_CHECKING:
 
 _console = Console()
 
+_UNPRINTABLE = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters but the end of a line, and half surrogates, which stand for bytes of a name that are no UTF-8."""
+
+
+def printable(text: str) -> str:
+    """`text` with what would steer a terminal, or cannot be encoded, as backslash escapes."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
 
 def print_json(document: Any) -> None:
     """One JSON document; dataclasses become objects."""
     plain = asdict(document) if is_dataclass(document) and not isinstance(document, type) else document
-    print(json.dumps(plain, indent=2, ensure_ascii=False, default=str))
+    text = json.dumps(plain, indent=2, ensure_ascii=False, default=str)
+    print(text.encode("utf-8", "backslashreplace").decode())  # half a surrogate becomes JSON's own escape of it
 
 
 def say(text: str) -> None:
     """One line for a person; nothing in it is taken for markup."""
-    _console.print(text, markup=False, highlight=False, soft_wrap=True)
+    _console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
@@ -33,7 +46,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
         is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else str(cell)) for cell in row))
+        table.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else printable(str(cell))) for cell in row))
     _console.print(table)
 
 
