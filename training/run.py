@@ -142,7 +142,7 @@ def read_result(folder: Path) -> RunResult:
         return RunResult.model_validate_json((folder / METRICS).read_bytes())
     except OSError as error:
         raise StoreError(
-            f"there is no finished run at {folder} ({error.strerror}); `timbrel runs` lists them"
+            f"there is no finished run at {folder} ({error.strerror}); `timbrel status` names the newest"
         ) from error
     except ValidationError as error:
         raise StoreError(f"{folder / METRICS} is no result of a run ({error.error_count()} problems)") from error
