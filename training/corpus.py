@@ -104,8 +104,12 @@ def covered_examples(
 
 
 def _ticks(example: Example, i: int, frames: Mapping[str, StreamFrames]) -> int:
-    """A clip's length: by its header, or up to its last frame in the stream that ends first."""
-    if example.duration_s is not None:
-        return clip_ticks(example.duration_s)
-    n_frames = {stream: int(kept.offsets[i + 1] - kept.offsets[i]) for stream, kept in frames.items()}
-    return clip_ticks(min(frames[stream].spec.grid.centre_s(n - 1) for stream, n in n_frames.items()))
+    """A clip's length: by its header, or up to its last frame in the stream that ends first.
+
+    A damaged file may claim hours and decode to seconds: no clip is longer than its frames can have come from.
+    """
+    grids = [(kept.spec.grid, int(kept.offsets[i + 1] - kept.offsets[i])) for kept in frames.values()]
+    if example.duration_s is None:
+        return clip_ticks(min(grid.centre_s(n_frames - 1) for grid, n_frames in grids))
+    longest_s = min(n_frames * grid.hop / grid.sample_rate_hz for grid, n_frames in grids)
+    return clip_ticks(min(example.duration_s, longest_s))
