@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -24,6 +25,9 @@ CACHE_VARIABLE = "TIMBREL_CACHE"
 
 MOST_MEMBER_BYTES = 512 * 2**20
 """A wheel's member that would unpack to more is not read: a small archive can claim to hold any amount."""
+
+_DAMAGED_ARCHIVE = (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError)
+"""What zipfile raises on bytes that are no sound archive; RuntimeError for an encrypted or unknown packing."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def read_wheel_members(wheel: str, members: Sequence[str]) -> list[bytes]:
         try:
             with zipfile.ZipFile(found[0]) as archive:
                 return [_read_member(archive, member) for member in members]
-        except (KeyError, zipfile.BadZipFile) as error:
+        except (KeyError, *_DAMAGED_ARCHIVE) as error:
             raise InputError(f"the wheel {wheel} is not what was expected: {error}.") from error
 
 

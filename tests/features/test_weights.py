@@ -26,11 +26,13 @@ TOY = Weight(
 def write_wheel(folder, content=CONTENT):
     folder.mkdir(exist_ok=True)
     info = "timbreltoy-1.0.dist-info"
-    with zipfile.ZipFile(folder / "timbreltoy-1.0-py3-none-any.whl", "w") as archive:
+    wheel = folder / "timbreltoy-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
         archive.writestr("timbreltoy/toy.bin", content)
         archive.writestr(f"{info}/METADATA", "Metadata-Version: 2.1\nName: timbreltoy\nVersion: 1.0\n")
         archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(f"{info}/RECORD", "")
+    return wheel
 
 
 @pytest.fixture
@@ -81,6 +83,22 @@ def test_a_member_that_is_not_in_the_wheel_is_refused(index):
     write_wheel(index)
     with pytest.raises(InputError, match=r"timbreltoy/other\.bin"):
         read_wheel_members("timbreltoy==1.0", ["timbreltoy/other.bin"])
+
+
+@pytest.mark.parametrize("harm", ["encrypted", "packed unknown", "torn"])
+def test_a_damaged_wheel_is_refused_in_words(index, harm):
+    wheel = write_wheel(index)
+    content = bytearray(wheel.read_bytes())
+    in_list = content.index(b"PK\x01\x02")  # the first member's entry in the list at the end
+    if harm == "encrypted":
+        content[6], content[in_list + 8] = 1, 1
+    elif harm == "packed unknown":
+        content[8], content[in_list + 10] = 77, 77
+    else:
+        content = content[: len(content) // 2]
+    wheel.write_bytes(content)
+    with pytest.raises(InputError, match=r"timbreltoy==1\.0"):
+        weight_path("toy")
 
 
 def test_a_member_that_would_unpack_to_far_too_much_is_not_read(index, monkeypatch):
