@@ -55,11 +55,15 @@ def run_command(
     if as_json:
         document = {"ingest": vars(report.ingest), "extraction": vars(report.extraction)}
         print_json(document | {"training": report.training.model_dump() if report.training else None})
-    elif report.training is not None:
-        print_result(report.training, title=f"run {report.training.run_id}")
-        say(f"report: {report_path(store, report.training)}")
+    else:
+        computed = ", ".join(f"{n:,} {stream}" for stream, n in report.extraction.n_ok.items())
+        say(f"{report.ingest.dataset}: {report.ingest.n_listed:,} files; clips computed: {computed}")
+        if report.training is not None:
+            print_result(report.training, title=f"run {report.training.run_id}")
+            say(f"report: {report_path(store, report.training)}")
     if not (report.extraction.is_complete and report.ingest.n_problems == 0):
-        say("some clips failed; `timbrel status` says which and why")
+        if not as_json:
+            say("some clips failed; `timbrel status` says which and why")
         raise typer.Exit(1)
 
 

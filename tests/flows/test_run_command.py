@@ -1,0 +1,41 @@
+"""`timbrel run` tells what its flow reports; the flow itself is run for real in tests/end_to_end."""
+
+import json
+
+import pytest
+
+import flows.whole
+from flows.whole import WholeReport
+from pipeline.extraction import ExtractionReport
+from pipeline.ingest import IngestReport
+
+INGEST = IngestReport("audio", n_listed=4, n_new=4, n_changed=0, n_unchanged=0, n_problems=0, n_unlisted=0)
+COMPLETE = ExtractionReport({"waveform": 4}, {"waveform": 0}, {"waveform": 0}, 1.2, 0.1)
+ONE_FAILED = ExtractionReport({"waveform": 3}, {"waveform": 1}, {"waveform": 0}, 0.9, 0.1)
+ONE_LEFT_OUT = ExtractionReport({"waveform": 0}, {"waveform": 0}, {"waveform": 1}, 0.0, 0.1)
+
+
+@pytest.fixture
+def run(timbrel, audio, tmp_path, monkeypatch):
+    """Call `timbrel run` on `audio` with a flow that reports `extraction`."""
+
+    def call(extraction, *words):
+        monkeypatch.setattr(flows.whole, "whole_flow", lambda *_: WholeReport(INGEST, extraction, None))
+        return timbrel("run", "folder", audio, "--store", tmp_path / "store", *words)
+
+    return call
+
+
+def test_run_without_a_recipe_says_what_was_computed(run):
+    code, out, _ = run(COMPLETE)
+    assert (code, out) == (0, "audio: 4 files; clips computed: 4 waveform\n")
+
+
+@pytest.mark.parametrize("extraction", [ONE_FAILED, ONE_LEFT_OUT])
+def test_failed_clips_show_in_the_exit_code_and_leave_json_alone(run, extraction):
+    code, out, _ = run(extraction)
+    assert code == 1
+    assert "some clips failed" in out
+    code, out, _ = run(extraction, "--json")
+    assert code == 1
+    assert json.loads(out)["extraction"]["n_ok"] == extraction.n_ok
