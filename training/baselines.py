@@ -22,6 +22,9 @@ INVERSE_PENALTY = 1.0
 
 MAX_ITERATIONS = 200
 
+N_BANDS = 32
+"""About a third of an octave each where a 25 ms patch can tell them apart."""
+
 
 @dataclass(frozen=True)
 class LinearModel:
@@ -46,17 +49,24 @@ class LinearModel:
 def pool_clips(frames: StreamFrames, clips: Sequence[int]) -> NDArray[np.float32]:
     """(n_clips, 2 * n_channels): mean and standard deviation of every input channel over all frames of a clip.
 
-    Positions within a patch of samples are no properties, so of a waveform the magnitude spectrum of each patch, in
-    dB, is pooled.
+    Positions within a patch of samples are no properties, so of a waveform the power of each patch in `N_BANDS` bands,
+    in dB, is pooled.
     """
     rows = []
     for clip in clips:
         inputs = gather_inputs(frames, frames.rows(np.array([clip])))
         if is_waveform(frames.spec):
-            windowed = inputs * np.hanning(inputs.shape[1])
-            inputs = 20 * np.log10(np.abs(np.fft.rfft(windowed, axis=1)) + 1e-4)
+            inputs = _band_levels_db(inputs)
         rows.append(np.concatenate([inputs.mean(axis=0), inputs.std(axis=0)]))
     return np.array(rows, np.float32)
+
+
+def _band_levels_db(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(n_frames, N_BANDS or fewer) the power of each patch in bands that widen with frequency, in dB."""
+    power = np.square(np.abs(np.fft.rfft(samples * np.hanning(samples.shape[1]), axis=1)))
+    edges = np.unique(np.geomspace(1, power.shape[1], N_BANDS + 1).astype(int)) - 1
+    levels: NDArray[np.float32] = 10 * np.log10(np.add.reduceat(power, edges[:-1], axis=1) + 1e-8)
+    return levels
 
 
 def majority(targets: NDArray[np.float32], task: Task) -> LinearModel:

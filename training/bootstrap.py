@@ -1,6 +1,7 @@
 """How sure a figure is: 95 % percentile intervals over resampled clips (Efron & Tibshirani 1993, chapter 13)."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,14 @@ LOW, HIGH = 2.5, 97.5
 """Percentiles of a 95 % interval."""
 
 
+@dataclass(frozen=True)
+class Draws:
+    """A model's metrics by name: `values` over all clips, `drawn` (n_resamples,) over resamples of them."""
+
+    values: dict[str, float]
+    drawn: dict[str, NDArray[np.float64]]
+
+
 def resamples(n_clips: int, seed: int, n_resamples: int = N_RESAMPLES) -> Iterator[NDArray[np.int64]]:
     """How often each clip was drawn, (n_clips,) int64, in each of `n_resamples` draws with replacement."""
     generator = np.random.default_rng(seed)
@@ -20,20 +29,21 @@ def resamples(n_clips: int, seed: int, n_resamples: int = N_RESAMPLES) -> Iterat
         yield np.bincount(generator.integers(0, n_clips, n_clips), minlength=n_clips)
 
 
-def intervals(measure: Measure, n_clips: int, seed: int, n_resamples: int = N_RESAMPLES) -> dict[str, Interval]:
-    """Every metric of `measure` over all clips, with its interval."""
-    drawn = [measure(weights) for weights in resamples(n_clips, seed, n_resamples)]
-    return {
-        name: _interval(value, np.array([figures[name] for figures in drawn])) for name, value in measure(None).items()
-    }
+def draw(measure: Measure, n_clips: int, seed: int, n_resamples: int = N_RESAMPLES) -> Draws:
+    """Every metric of `measure` over all clips and over each resample; the same resamples for the same seed."""
+    values = measure(None)
+    figures = [measure(weights) for weights in resamples(n_clips, seed, n_resamples)]
+    return Draws(values, {name: np.array([found[name] for found in figures]) for name in values})
 
 
-def paired_difference(
-    better: Measure, other: Measure, metric: str, n_clips: int, seed: int, n_resamples: int = N_RESAMPLES
-) -> Interval:
-    """`metric` of `better` minus that of `other`, both over the same clips in every resample."""
-    drawn = [better(weights)[metric] - other(weights)[metric] for weights in resamples(n_clips, seed, n_resamples)]
-    return _interval(better(None)[metric] - other(None)[metric], np.array(drawn))
+def intervals(draws: Draws) -> dict[str, Interval]:
+    """Every metric with its interval."""
+    return {name: _interval(value, draws.drawn[name]) for name, value in draws.values.items()}
+
+
+def paired_difference(better: Draws, other: Draws, metric: str) -> Interval:
+    """`metric` of `better` minus that of `other`; both were drawn with one seed, so that resamples match."""
+    return _interval(better.values[metric] - other.values[metric], better.drawn[metric] - other.drawn[metric])
 
 
 def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:

@@ -23,6 +23,7 @@ from storage_schema.errors import InputError, StoreError
 from storage_schema.streams import StreamSpec
 from training.baselines import LinearModel
 from training.encoders import StreamEncoder
+from training.fusion import Fusion
 from training.inputs import encoder_shape
 from training.recipe import Recipe, Task
 
@@ -35,14 +36,14 @@ MAX_TENSOR_BYTES = 2 * 2**30
 
 @dataclass(frozen=True)
 class FoldModel:
-    """All models of one fold. Streams are in the recipe's order; `weights` are those of the fusion."""
+    """All models of one fold. Streams are in the recipe's order."""
 
     task: Task
     labels: tuple[str, ...]
     recipe: Recipe
     specs: Mapping[str, StreamSpec]
     encoders: Mapping[str, StreamEncoder]
-    weights: Mapping[str, float]
+    fusion: Fusion
     baselines: Mapping[str, LinearModel]
 
 
@@ -58,6 +59,7 @@ class _Document(BaseModel):
     specs: dict[str, str]
     fingerprints: dict[str, str]
     weights: dict[str, float]
+    spreads: dict[str, float]
     baselines: dict[str, tuple[str, ...]]
     tensors_blake2b: str
 
@@ -79,7 +81,8 @@ def save_checkpoint(folder: Path, model: FoldModel) -> None:
         recipe=model.recipe,
         specs={stream: spec.to_json() for stream, spec in model.specs.items()},
         fingerprints={stream: spec.fingerprint for stream, spec in model.specs.items()},
-        weights=dict(model.weights),
+        weights=dict(model.fusion.weights),
+        spreads=dict(model.fusion.spreads),
         baselines={name: baseline.streams for name, baseline in model.baselines.items()},
         tensors_blake2b=_hash(content),
     )
@@ -116,7 +119,7 @@ def load_checkpoint(folder: Path) -> FoldModel:
 def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldModel:
     """The models, each tensor checked against the shape that the document calls for."""
     streams = list(document.recipe.data.streams)
-    for name, keys in (("specs", document.specs), ("weights", document.weights)):
+    for name, keys in (("specs", document.specs), ("weights", document.weights), ("spreads", document.spreads)):
         if sorted(keys) != sorted(streams):
             raise ValueError(f"its {name} are of {sorted(keys)}, its recipe is of {sorted(streams)}")
     specs = {stream: StreamSpec.from_json(document.specs[stream]) for stream in streams}
@@ -149,7 +152,13 @@ def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldMode
     if set(tensors) != used:
         raise ValueError(f"it holds {len(set(tensors) - used)} tensors that nothing asks for")
     return FoldModel(
-        document.task, document.labels, document.recipe, specs, encoders, dict(document.weights), baselines
+        document.task,
+        document.labels,
+        document.recipe,
+        specs,
+        encoders,
+        Fusion(document.weights, document.spreads),
+        baselines,
     )
 
 

@@ -38,10 +38,12 @@ class StreamEncoder(nn.Module):
         self.front: nn.Module = (
             WaveformFront(shape.n_channels, shape.dim) if shape.is_waveform else nn.Linear(shape.n_channels, shape.dim)
         )
+        self.merge = nn.Linear(shape.merge * shape.dim, shape.dim) if shape.merge > 1 else None
         self.hidden_token = nn.Parameter(torch.zeros(shape.dim))
         self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
         self.norm = nn.LayerNorm(shape.dim)
         self.embed = nn.Linear(2 * shape.dim, shape.dim)
+        self.embedding_norm = nn.LayerNorm(shape.dim)
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(shape.dim, shape.n_labels)
 
@@ -62,13 +64,17 @@ class StreamEncoder(nn.Module):
     def embedding(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
         """The embedding (n, dim) of n windows; arguments as for `forward`."""
         tokens = self.front(torch.clamp((inputs - self.mean) / self.std, -CLAMP, CLAMP))
+        if self.merge is not None:
+            grouped, mask, times_s = group(tokens, mask, times_s, self.shape.merge)
+            tokens = self.merge(grouped)
         if self.training and self.token_mask > 0:
             is_hidden = torch.rand(mask.shape, device=mask.device) < self.token_mask
             tokens = torch.where(is_hidden[..., None], self.hidden_token, tokens)
         tokens = self.dropout(tokens + positions(times_s, self.shape.dim))
         for block in self.blocks:
             tokens = block(tokens, mask)
-        return torch.tanh(self.embed(pool(self.norm(tokens), mask)))
+        embedded: Tensor = self.embedding_norm(self.embed(pool(self.norm(tokens), mask)))
+        return embedded
 
 
 class Block(nn.Module):
@@ -133,6 +139,20 @@ def mel_quadrature_filters(n_filters: int, length: int) -> Tensor:
     window = np.hanning(length + 2)[1:-1]
     filters = np.concatenate([np.cos(phase), np.sin(phase)]) * window / np.sqrt(np.square(window).sum() / 2)
     return torch.from_numpy(filters.astype(np.float32))[:, None, :]
+
+
+def group(tokens: Tensor, mask: Tensor, times_s: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Put `size` neighbouring tokens side by side, zeros where one is missing.
+
+    Returns tokens (n, n_groups, size * dim), mask (n, n_groups), True where any of a group exists, and the mean time
+    of those that do.
+    """
+    n, n_tokens, dim = tokens.shape
+    missing = -n_tokens % size
+    present = F.pad(mask, (0, missing)).view(n, -1, size)
+    grouped = F.pad(tokens * mask[..., None], (0, 0, 0, missing)).view(n, -1, size * dim)  # (n, n_groups, size * dim)
+    total_s = (F.pad(times_s, (0, missing)).view(n, -1, size) * present).sum(dim=-1)
+    return grouped, present.any(dim=-1), total_s / present.sum(dim=-1).clamp(min=1)
 
 
 def positions(times_s: Tensor, dim: int) -> Tensor:

@@ -19,7 +19,7 @@ from training.checkpoint import FoldModel
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.fit import fit_encoder
-from training.fusion import fit_weights
+from training.fusion import fit_fusion
 from training.judge import FUSION, MAJORITY
 from training.recipe import Recipe
 from training.results import EpochPoint
@@ -66,11 +66,11 @@ def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_prog
     on_progress(f"fold {fold.number}, fusion", 0, 1)
     started = time.monotonic()
     targets = torch.from_numpy(corpus.targets[fold.validation])
-    weights = fit_weights(scores, owners(windows), targets, corpus.task)
+    fusion = fit_fusion(scores, owners(windows), targets, corpus.task)
     seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
 
     baselines = _fit_baselines(corpus, both, seconds, _on(f"fold {fold.number}, baselines", on_progress))
-    model = FoldModel(corpus.task, corpus.labels, recipe, corpus.specs, encoders, weights, baselines)
+    model = FoldModel(corpus.task, corpus.labels, recipe, corpus.specs, encoders, fusion, baselines)
     return FittedFold(model, seconds, curves)
 
 

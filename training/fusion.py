@@ -1,12 +1,13 @@
 """Late fusion that leaves alone what says nothing: one non-negative weight a stream.
 
-The fused score of a window is the sum over streams of weight * score. Since a stream's score is a linear map of its
-embedding, this is a linear head over the concatenated embeddings, of which only the weights are left to fit: a handful
-of numbers, which a small validation set can settle. Encoders are fitted apart, so that none starves another. Figures
-and what else was tried: docs/decisions/0001-calibrated-late-fusion.md.
+The fused score of a window is the sum over streams of weight * score / spread. Since a stream's score is a linear map
+of its embedding, this is a linear head over the concatenated embeddings, of which only the weights are left to fit: a
+handful of numbers, which a small validation set can settle. Encoders are fitted apart, so that none starves another.
+Figures and what else was tried: docs/decisions/0001-calibrated-late-fusion.md.
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,18 +19,30 @@ from training.recipe import Task
 from training.scoring import clip_loss, clip_probabilities
 
 MAX_WEIGHT = 20.0
-"""On scores of unit spread. Where validation is separable the likelihood grows without end; no good fit is near this."""
+"""Where validation is separable the likelihood grows without end; no good fit comes near."""
 
 SMALLEST_SPREAD = 1e-6
 """A stream that gives every class of every window one score is not blown up."""
 
 
-def fuse(scores: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+@dataclass(frozen=True)
+class Fusion:
+    """`weights` of the streams' scores once each is divided by its spread, so that two weights can be compared.
+
+    `spreads`: the standard deviation of a stream's scores on validation.
+    """
+
+    weights: Mapping[str, float]
+    spreads: Mapping[str, float]
+
+
+def fuse(scores: Mapping[str, Tensor], fusion: Fusion) -> Tensor:
     """The fused scores (n_windows, n_labels) of the streams' scores."""
-    return torch.stack([weights[stream] * values for stream, values in scores.items()]).sum(dim=0)
+    parts = [fusion.weights[stream] / fusion.spreads[stream] * values for stream, values in scores.items()]
+    return torch.stack(parts).sum(dim=0)
 
 
-def fit_weights(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, task: Task) -> dict[str, float]:
+def fit_fusion(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, task: Task) -> Fusion:
     """The weights that give the validation clips the smallest cross-entropy under the rule of `training.scoring`.
 
     scores: one (n_windows, n_labels) a stream. owner: (n_windows,) clip of each window. targets: (n_clips, n_labels).
@@ -52,4 +65,4 @@ def fit_weights(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, ta
 
     start = np.full(len(stacked), 1.0 / len(stacked))
     found = minimize(loss_and_gradient, start, jac=True, method="L-BFGS-B", bounds=[(0.0, MAX_WEIGHT)] * len(stacked)).x
-    return dict(zip(scores, (found / spread.numpy()).tolist(), strict=True))
+    return Fusion(dict(zip(scores, found.tolist(), strict=True)), dict(zip(scores, spread.tolist(), strict=True)))

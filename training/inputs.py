@@ -36,11 +36,12 @@ class Normalisation:
 
 @dataclass(frozen=True)
 class EncoderShape:
-    """All that fixes the shapes of an encoder's parameters."""
+    """All that fixes the shapes of an encoder's parameters; `merge` neighbouring frames become one token."""
 
     n_channels: int
     n_labels: int
     is_waveform: bool
+    merge: int
     dim: int
     layers: int
     heads: int
@@ -111,7 +112,8 @@ def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalis
 def encoder_shape(spec: StreamSpec, n_labels: int, recipe: Recipe) -> EncoderShape:
     """The shape of the encoder that `recipe` asks for on a stream."""
     model = recipe.model
-    return EncoderShape(n_channels(spec), n_labels, is_waveform(spec), model.dim, model.layers, model.heads)
+    merge = max(1, round(model.token_s * spec.grid.frame_rate_hz))
+    return EncoderShape(n_channels(spec), n_labels, is_waveform(spec), merge, model.dim, model.layers, model.heads)
 
 
 def _is_pitch(spec: StreamSpec) -> bool:

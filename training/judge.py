@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from training.baselines import pool_clips
-from training.bootstrap import N_RESAMPLES, intervals, paired_difference
+from training.bootstrap import N_RESAMPLES, Draws, draw, intervals, paired_difference
 from training.checkpoint import FoldModel
 from training.encoders import n_parameters
 from training.fusion import fuse
-from training.metrics import HEADLINE, average_precisions, confusion, headline_score, make_measure, recalls
+from training.metrics import HEADLINE, average_precisions, confusion, make_measure, recalls
 from training.recipe import Task
 from training.results import ClassScore, Comparison, EpochPoint, ModelResult
 from training.scoring import as_array, clip_probabilities, owners, scoring_windows, window_scores
@@ -56,7 +56,7 @@ def score_clips(
     for stream, values in scores.items():
         found[stream] = as_array(clip_probabilities(values, owner, model.task))
     if len(scores) > 1:
-        found[FUSION] = as_array(clip_probabilities(fuse(scores, model.weights), owner, model.task))
+        found[FUSION] = as_array(clip_probabilities(fuse(scores, model.fusion), owner, model.task))
     return found
 
 
@@ -65,49 +65,41 @@ def kind_of(name: str, streams: Sequence[str]) -> Kind:
     return "stream" if name in streams else "fusion" if name == FUSION else "baseline"
 
 
+def draw_all(
+    task: Task, targets: NDArray[np.float32], probabilities: Mapping[str, NDArray[np.float32]], seed: int
+) -> dict[str, Draws]:
+    """The metrics of every model over the same resamples of clips; all arrays are (n_clips, n_labels)."""
+    n_resamples = N_RESAMPLES if targets.size < LARGE_TABLE else N_RESAMPLES // 10
+    return {
+        name: draw(make_measure(task, targets, values), len(targets), seed, n_resamples)
+        for name, values in probabilities.items()
+    }
+
+
 def make_rows(
     models: Sequence[FoldModel],
     targets: NDArray[np.float32],
     probabilities: Mapping[str, NDArray[np.float32]],
+    draws: Mapping[str, Draws],
     efforts: Mapping[str, Effort],
-    seed: int,
 ) -> tuple[ModelResult, ...]:
     """One row a model, over the test clips of all folds together; targets and probabilities are (n_clips, n_labels)."""
-    first = models[0]
     return tuple(
-        _row(name, models, targets, values, efforts.get(name, Effort()), seed, first.task)
+        _row(name, models, targets, values, draws[name], efforts.get(name, Effort()))
         for name, values in probabilities.items()
     )
 
 
-def compare(
-    task: Task,
-    streams: Sequence[str],
-    targets: NDArray[np.float32],
-    probabilities: Mapping[str, NDArray[np.float32]],
-    seed: int,
-) -> tuple[Comparison, ...]:
+def compare(task: Task, streams: Sequence[str], draws: Mapping[str, Draws]) -> tuple[Comparison, ...]:
     """The fusion against every stream alone, the best one first, then against the best baseline."""
-    if FUSION not in probabilities:
+    if FUSION not in draws:
         return ()
-    score = {name: headline_score(task, targets, values) for name, values in probabilities.items()}
-    rivals = sorted(streams, key=lambda name: -score[name])
-    baselines = [name for name in probabilities if kind_of(name, streams) == "baseline"]
-    rivals += sorted(baselines, key=lambda name: -score[name])[:1]
-    better = make_measure(task, targets, probabilities[FUSION])
+    metric = HEADLINE[task]
+    ranked = sorted(draws, key=lambda name: -draws[name].values[metric])
+    rivals = [name for name in ranked if kind_of(name, streams) == "stream"]
+    rivals += [name for name in ranked if kind_of(name, streams) == "baseline"][:1]
     return tuple(
-        Comparison(
-            name=FUSION,
-            other=rival,
-            difference=paired_difference(
-                better,
-                make_measure(task, targets, probabilities[rival]),
-                HEADLINE[task],
-                len(targets),
-                seed,
-                _n_resamples(targets),
-            ),
-        )
+        Comparison(name=FUSION, other=rival, difference=paired_difference(draws[FUSION], draws[rival], metric))
         for rival in rivals
     )
 
@@ -117,17 +109,18 @@ def _row(
     models: Sequence[FoldModel],
     targets: NDArray[np.float32],
     probabilities: NDArray[np.float32],
+    draws: Draws,
     effort: Effort,
-    seed: int,
-    task: Task,
 ) -> ModelResult:
     first = models[0]
-    scores = recalls(targets, probabilities) if task == "single_label" else average_precisions(targets, probabilities)
+    is_single = first.task == "single_label"
+    scores = recalls(targets, probabilities) if is_single else average_precisions(targets, probabilities)
     n_clips = targets.sum(axis=0).astype(int)
+    weights = [model.fusion.weights for model in models]
     if name in first.baselines:
         size = first.baselines[name].n_parameters
     elif name == FUSION:
-        size = sum(n_parameters(encoder) for encoder in first.encoders.values()) + len(first.weights)
+        size = sum(n_parameters(encoder) for encoder in first.encoders.values()) + len(weights[0])
     else:
         size = n_parameters(first.encoders[name])
     return ModelResult(
@@ -135,21 +128,13 @@ def _row(
         kind=kind_of(name, list(first.specs)),
         n_parameters=size,
         seconds=effort.seconds,
-        metrics=intervals(make_measure(task, targets, probabilities), len(targets), seed, _n_resamples(targets)),
+        metrics=intervals(draws),
         per_class=tuple(
             ClassScore(label=label, n_clips=int(n), score=float(score))
             for label, n, score in zip(first.labels, n_clips, scores, strict=True)
             if n
         ),
-        confusion=tuple(map(tuple, confusion(targets, probabilities).tolist())) if task == "single_label" else (),
+        confusion=tuple(map(tuple, confusion(targets, probabilities).tolist())) if is_single else (),
         curves=effort.curves,
-        fusion_weights=(
-            {stream: float(np.mean([model.weights[stream] for model in models])) for stream in first.weights}
-            if name == FUSION
-            else {}
-        ),
+        fusion_weights={s: float(np.mean([one[s] for one in weights])) for s in weights[0]} if name == FUSION else {},
     )
-
-
-def _n_resamples(targets: NDArray[np.float32]) -> int:
-    return N_RESAMPLES if targets.size < LARGE_TABLE else N_RESAMPLES // 10

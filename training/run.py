@@ -30,7 +30,7 @@ from training.checkpoint import FoldModel, load_checkpoint, save_checkpoint
 from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
 from training.fold import Progress, fit_fold
-from training.judge import Effort, compare, make_rows, score_clips
+from training.judge import Effort, compare, draw_all, make_rows, score_clips
 from training.metrics import HEADLINE
 from training.recipe import Recipe, recipe_to_toml
 from training.results import Provenance, RunResult
@@ -173,7 +173,7 @@ def _judge(
     ]
     probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
-    seed = recipe.fit.seed
+    draws = draw_all(corpus.task, targets, probabilities, recipe.fit.seed)
     left_out = f"; {corpus.n_left_out} clips without all features were left out" if corpus.n_left_out else ""
     result = RunResult(
         run_id=run_id,
@@ -186,8 +186,8 @@ def _judge(
         n_test=len(targets),
         n_folds=len(corpus.folds),
         rule=RULE + left_out,
-        models=make_rows(models, targets, probabilities, efforts, seed),
-        comparisons=compare(corpus.task, recipe.data.streams, targets, probabilities, seed),
+        models=make_rows(models, targets, probabilities, draws, efforts),
+        comparisons=compare(corpus.task, recipe.data.streams, draws),
         provenance=provenance,
     )
     return result, _prediction_table(corpus, by_fold)

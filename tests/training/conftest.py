@@ -41,7 +41,7 @@ def recipe() -> Recipe:
 def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
     """Three labels; timbre and neural tell them apart, pitch and waveform are noise."""
     folder = tmp_path_factory.mktemp("training") / "store"
-    return make_store(folder, [(PITCH, 0.0), (CENTRED, 1.0), (BLOCKS, 2.0), (WAVEFORM, 0.0)])
+    return make_store(folder, [(PITCH, 0.0), (CENTRED, 1.0), (BLOCKS, 2.0), (WAVEFORM, 0.0)], n_a_label=18)
 
 
 @pytest.fixture(scope="session")

@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 import torch
 
-from training.encoders import StreamEncoder, mel_quadrature_filters, n_parameters, pool, positions
+from training.encoders import StreamEncoder, group, mel_quadrature_filters, n_parameters, pool, positions
 from training.inputs import EncoderShape, Normalisation
 
-LINEAR = EncoderShape(n_channels=6, n_labels=3, is_waveform=False, dim=64, layers=2, heads=4)
-SAMPLES = EncoderShape(n_channels=400, n_labels=3, is_waveform=True, dim=64, layers=2, heads=4)
+LINEAR = EncoderShape(n_channels=6, n_labels=3, is_waveform=False, merge=1, dim=64, layers=2, heads=4)
+SAMPLES = EncoderShape(n_channels=400, n_labels=3, is_waveform=True, merge=1, dim=64, layers=2, heads=4)
+MERGED = EncoderShape(n_channels=6, n_labels=3, is_waveform=False, merge=4, dim=64, layers=2, heads=4)
 
 
 def inputs_for(shape: EncoderShape, n_tokens: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -15,7 +16,7 @@ def inputs_for(shape: EncoderShape, n_tokens: int = 10) -> tuple[torch.Tensor, t
     return inputs, torch.ones(2, n_tokens, dtype=torch.bool), torch.arange(n_tokens).repeat(2, 1) / 40
 
 
-@pytest.mark.parametrize("shape", [LINEAR, SAMPLES], ids=["linear", "waveform"])
+@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED], ids=["linear", "waveform", "merged"])
 def test_padding_changes_nothing(shape: EncoderShape) -> None:
     encoder = StreamEncoder(shape).eval()
     inputs, mask, times_s = inputs_for(shape)
@@ -28,7 +29,7 @@ def test_padding_changes_nothing(shape: EncoderShape) -> None:
     torch.testing.assert_close(alone, whole[:1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [LINEAR, SAMPLES], ids=["linear", "waveform"])
+@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED], ids=["linear", "waveform", "merged"])
 def test_an_encoder_has_a_64_dimensional_embedding_and_few_parameters(shape: EncoderShape) -> None:
     encoder = StreamEncoder(shape)
     assert encoder.embedding(*inputs_for(shape)).shape == (2, 64)
@@ -57,6 +58,14 @@ def test_pooling_is_mean_and_standard_deviation_of_what_exists() -> None:
     tokens = torch.tensor([[[1.0], [3.0], [99.0]]])
     pooled = pool(tokens, torch.tensor([[True, True, False]]))
     torch.testing.assert_close(pooled, torch.tensor([[2.0, 1.0]]), atol=1e-4, rtol=0)
+
+
+def test_merging_puts_neighbours_side_by_side_at_their_mean_time() -> None:
+    tokens, mask = torch.arange(1.0, 6.0).view(1, 5, 1), torch.tensor([[True, True, True, True, False]])
+    grouped, present, times_s = group(tokens, mask, torch.arange(5.0)[None], 2)
+    assert grouped.tolist() == [[[1, 2], [3, 4], [0, 0]]]
+    assert present.tolist() == [[True, True, False]]
+    assert times_s.tolist() == [[0.5, 2.5, 0]]
 
 
 def test_positions_tell_25_ms_apart() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from training.fusion import MAX_WEIGHT, fit_weights, fuse
+from training.fusion import MAX_WEIGHT, Fusion, fit_fusion, fuse
 from training.recipe import Task
 from training.scoring import clip_loss, clip_probabilities
 
@@ -30,16 +30,16 @@ def problem(task: Task) -> tuple[Tensor, Tensor]:
 def test_a_stream_that_says_nothing_ends_with_almost_no_weight(task: Task) -> None:
     targets, owner = problem(task)
     scores = {"good": scores_of(2.0, targets, 1), "noise": scores_of(0.0, targets, 2)}
-    weights = fit_weights(scores, owner, targets, task)
+    weights = fit_fusion(scores, owner, targets, task).weights
     assert weights["good"] > 0.5
     assert 0 <= weights["noise"] < 0.2 * weights["good"]
 
 
 def test_a_stream_that_is_always_wrong_ends_with_no_weight_at_all() -> None:
     targets, owner = problem("single_label")
-    weights = fit_weights(
+    weights = fit_fusion(
         {"good": scores_of(2.0, targets, 1), "wrong": scores_of(-2.0, targets, 2)}, owner, targets, "single_label"
-    )
+    ).weights
     assert weights["wrong"] == 0
 
 
@@ -48,27 +48,27 @@ def test_the_fused_loss_is_no_worse_than_any_streams_nor_than_equal_weights(task
     targets, owner = problem(task)
     scores = {name: scores_of(strength, targets, i) for i, (name, strength) in enumerate([("a", 2.0), ("b", 1.0)])}
 
-    def loss(weights: dict[str, float]) -> float:
-        return float(clip_loss(clip_probabilities(fuse(scores, weights), owner, task), targets, task))
+    def loss(fusion: Fusion) -> float:
+        return float(clip_loss(clip_probabilities(fuse(scores, fusion), owner, task), targets, task))
 
-    fitted = fit_weights(scores, owner, targets, task)
-    slack = sum(weight**2 for weight in fitted.values()) / N_CLIPS
+    fitted = fit_fusion(scores, owner, targets, task)
+    slack = sum(weight**2 for weight in fitted.weights.values()) / N_CLIPS
     for rival in ({"a": 1.0, "b": 0.0}, {"a": 0.0, "b": 1.0}, {"a": 1.0, "b": 1.0}):
-        assert loss(fitted) <= loss(rival) + slack
+        assert loss(fitted) <= loss(Fusion(rival, {"a": 1.0, "b": 1.0})) + slack
 
 
-def test_overconfident_scores_are_cooled_down() -> None:
+def test_how_loud_a_streams_scores_are_makes_no_difference() -> None:
     targets, owner = problem("single_label")
     scores = scores_of(2.0, targets, 1)
-    mild = fit_weights({"a": scores}, owner, targets, "single_label")["a"]
-    hot = fit_weights({"a": 10 * scores}, owner, targets, "single_label")["a"]
-    assert hot == pytest.approx(mild / 10, rel=1e-3)
+    mild = fit_fusion({"a": scores}, owner, targets, "single_label").weights["a"]
+    hot = fit_fusion({"a": 10 * scores}, owner, targets, "single_label").weights["a"]
+    assert hot == pytest.approx(mild, rel=1e-3)
 
 
 def test_weights_stay_finite_where_validation_is_separable() -> None:
     targets, owner = problem("single_label")
     perfect = 5 * targets.repeat_interleave(N_WINDOWS, dim=0)
-    assert 0 < fit_weights({"a": perfect}, owner, targets, "single_label")["a"] < MAX_WEIGHT / 4
+    assert 0 < fit_fusion({"a": perfect}, owner, targets, "single_label").weights["a"] < MAX_WEIGHT / 4
 
 
 def test_a_clips_probability_is_the_mean_of_its_windows() -> None:

@@ -31,7 +31,7 @@ def test_every_model_stands_in_the_table_with_an_interval(result: RunResult, rec
     for model in result.models:
         assert set(model.metrics) == {"accuracy", "macro_f1"}
         assert all(0 <= m.low <= m.value <= m.high <= 1 for m in model.metrics.values())
-        assert sum(map(sum, model.confusion)) == result.n_test == 36
+        assert sum(map(sum, model.confusion)) == result.n_test == 54
     assert result.n_folds == 3
     assert row(result, MAJORITY).metrics["accuracy"].value == pytest.approx(1 / 3)
 
@@ -40,7 +40,7 @@ def test_fusion_learns_from_the_streams_that_speak_and_leaves_the_others_alone(r
     fusion = row(result, FUSION)
     best = max(row(result, stream).metrics["accuracy"].value for stream in ("timbre", "neural"))
     assert best > 0.85
-    assert fusion.metrics["accuracy"].value >= best - 0.03
+    assert fusion.metrics["accuracy"].value >= best - 0.06
     weights = fusion.fusion_weights
     assert max(weights["pitch"], weights["waveform"]) < 0.15 * max(weights.values())
 
@@ -68,11 +68,14 @@ def test_a_run_leaves_its_recipe_its_figures_and_its_predictions(
         mine = [line for line in table.to_pylist() if line["model"] == model.name]
         hits = [labels[int(np.argmax(line["probabilities"]))] == line["labels"][0] for line in mine]
         assert np.mean(hits) == pytest.approx(model.metrics["accuracy"].value)
-        assert np.sum([line["probabilities"] for line in mine], axis=1) == pytest.approx(np.ones(36), abs=1e-4)
+        assert np.sum([line["probabilities"] for line in mine], axis=1) == pytest.approx(np.ones(54), abs=1e-4)
 
 
-def test_the_same_recipe_and_snapshot_give_the_same_figures(store: Store, result: RunResult, recipe: Recipe) -> None:
-    again = train(store, recipe, snapshot=store.snapshot(result.provenance.snapshot), device="cpu", run_id="second")
+def test_the_same_recipe_and_snapshot_give_the_same_figures(store: Store, recipe: Recipe) -> None:
+    data = recipe.data.model_copy(update={"streams": ("timbre", "neural")})
+    quick = recipe.model_copy(update={"data": data, "split": recipe.split.model_copy(update={"test_folds": (2,)})})
+    snapshot = store.snapshot()
+    result, again = (train(store, quick, snapshot=snapshot, device="cpu", run_id=name) for name in ("one", "two"))
     for one, other in zip(result.models, again.models, strict=True):
         assert one.model_copy(update={"seconds": 0.0}) == other.model_copy(update={"seconds": 0.0})
     assert result.comparisons == again.comparisons
