@@ -97,7 +97,7 @@ def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalis
     mean = total / len(rows)
     if not np.isfinite(mean).all():
         raise StoreError(
-            f"stream {frames.spec.stream} has NaN or infinity among its stored features; extract it again, and report a bug"
+            f"stream {frames.spec.stream} has NaN or infinity among its stored features, a bug to report"
         )
     for start in range(0, len(rows), BLOCK_FRAMES):
         squares += np.square(gather_inputs(frames, rows[start : start + BLOCK_FRAMES]) - mean).sum(axis=0)
