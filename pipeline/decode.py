@@ -29,6 +29,10 @@ CLIP_ID_BYTES = 16
 _BLOCK_SAMPLES = 2**20
 """Samples decoded at once, over all channels: 4 MB of float32, whatever the header says."""
 
+_LARGEST_LEVEL = 2.0**32
+"""Above what 32-bit integers reach when they are kept as floats. Far beyond it the squares of samples overflow float32,
+and Essentia's peak finding never returns from a spectrum that holds NaN."""
+
 _UNKNOWN_LENGTH = 2**63 - 1
 """What libsndfile reports where a header does not state how many samples follow (SF_COUNT_MAX)."""
 
@@ -91,13 +95,13 @@ def _decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
     if not blocks:
         raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
     waveform = np.concatenate(blocks)
-    _check_finite(path, waveform)
+    _check_samples(path, waveform)
     if own_rate_hz == sample_rate_hz:
         return waveform
     resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")
     if not len(resampled):
         resampled = waveform.mean(keepdims=True)
-    _check_finite(path, resampled)
+    _check_samples(path, resampled)
     return resampled
 
 
@@ -145,15 +149,20 @@ def _mono_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[NDArray[np.
             raise _undecodable(path, error) from error
         if not len(block):
             return
-        with np.errstate(invalid="ignore", over="ignore"):  # what overflows is refused by _check_finite
+        with np.errstate(invalid="ignore", over="ignore"):  # what overflows is refused by _check_samples
             yield block.mean(axis=1)  # (sample,)
 
 
-def _check_finite(path: Path, waveform: NDArray[np.float32]) -> None:
+def _check_samples(path: Path, waveform: NDArray[np.float32]) -> None:
     n_bad = int(np.count_nonzero(~np.isfinite(waveform)))
     if n_bad:
         raise ClipError(
             "not_finite", f"{path} has NaN or infinity in {n_bad} of its {len(waveform)} samples; export it again"
+        )
+    largest = float(np.abs(waveform).max(initial=0.0))
+    if largest > _LARGEST_LEVEL:
+        raise ClipError(
+            "undecodable", f"{path} reaches {largest:.1g} times full scale, which is no audio; export it again"
         )
 
 

@@ -105,6 +105,7 @@ BAD: dict[str, tuple[str, Callable[[Path], Path]]] = {
     "half an ogg header": ("undecodable", lambda path: _truncated(path, 0.02, format="OGG")),
     "nan": ("not_finite", lambda path: _with_sample(path, float("nan"))),
     "infinity": ("not_finite", lambda path: _with_sample(path, float("-inf"))),
+    "finite, but no audio": ("undecodable", lambda path: _with_sample(path, 1e30)),
     "beyond float32": ("not_finite", lambda path: _with_sample(path, 1e300)),
 }
 
