@@ -55,6 +55,8 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
     Raises InputError where the file is missing, is no CSV, lacks one of `columns`, or has rows of another width.
     """
     try:
+        if path.exists() and not path.is_file():  # a pipe would wait for a writer, and a device has no end
+            raise InputError(f"{path} is no regular file; name a CSV file")
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, strict=True)
             header = [name.strip() for name in reader.fieldnames or ()]

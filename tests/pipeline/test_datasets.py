@@ -220,6 +220,13 @@ def test_csv_refuses_bytes_that_are_no_utf8(tmp_path: Path) -> None:
         )
 
 
+def test_csv_refuses_a_device_and_a_pipe_without_opening_them(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.csv")
+    for path in (Path(os.devnull), tmp_path / "pipe.csv"):
+        with pytest.raises(InputError, match="is no regular file"):
+            ADAPTERS["csv"](path)
+
+
 @given(st.text(max_size=30))
 def test_no_uri_ever_leaves_the_root(uri: str) -> None:
     root = Path("/data/root")
