@@ -82,8 +82,15 @@ def list_clips(adapter: str, root: Path) -> Sequence[ListedClip]:
     """What the adapter finds below `root`. Raises InputError for an unknown adapter, or for two clips of one path."""
     if adapter not in ADAPTERS:
         raise InputError(f"there is no dataset kind {adapter!r}; choose from {', '.join(ADAPTERS)}")
-    if not root.exists():
-        raise InputError(f"{root} does not exist; name the folder the recordings lie in")
+    try:
+        str(root.absolute()).encode()  # the table of clips holds it as UTF-8
+        root.stat()
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of the folder {root} is no UTF-8; rename it, or a folder above it") from error
+    except OSError as error:
+        raise InputError(
+            f"{root} does not exist or cannot be read ({error.strerror}); name the folder the recordings lie in"
+        ) from error
     listed = ADAPTERS[adapter](root)
     twice = [uri for uri, n in Counter(clip.uri for clip in listed).items() if n > 1]
     if twice:

@@ -67,7 +67,13 @@ def test_moved_root_is_followed_without_reading_a_byte(store, audio, tmp_path, m
 
 @pytest.mark.parametrize(
     ("kind", "root", "words"),
-    [("folder", "nowhere", "does not exist"), ("flac", ".", "choose from"), ("folder", "empty", "no recordings")],
+    [
+        ("folder", "nowhere", "does not exist"),
+        ("folder", 5000 * "a", "File name too long"),
+        ("folder", os.fsdecode(b"\xff"), "is no UTF-8"),
+        ("flac", ".", "choose from"),
+        ("folder", "empty", "no recordings"),
+    ],
 )
 def test_wrong_question_is_one_sentence(tmp_path, kind, root, words):
     (tmp_path / "empty").mkdir()
