@@ -34,8 +34,12 @@ def current_version(path: Path) -> int:
 
 
 def read_table(path: Path, version: int, columns: list[str] | None = None) -> pl.DataFrame:
-    """All rows as they were after commit `version`."""
-    arrow = _open(path, version).to_pyarrow_table(columns=columns)
+    """All rows as they were after commit `version`. Raises StoreError where their files are gone or damaged."""
+    table = _open(path, version)
+    try:
+        arrow = table.to_pyarrow_table(columns=columns)
+    except (DeltaError, OSError, pa.ArrowException) as error:
+        raise _unreadable(path, error) from error
     return pl.DataFrame(pl.from_arrow(arrow))
 
 
@@ -87,7 +91,12 @@ def _open(path: Path, version: int | None = None) -> DeltaTable:
         return DeltaTable(str(path), version=version)
     except TableNotFoundError as error:
         raise StoreError(f"the table {path.name} is missing from the store at {path.parent}") from error
-    except DeltaError as error:
+    except (DeltaError, OverflowError) as error:
         if version is None:
-            raise StoreError(f"the table {path.name} at {path.parent} cannot be read: {error}") from error
+            raise _unreadable(path, error) from error
         raise InputError(f"the table {path.name} has no commit {version}; `timbrel status` names the newest") from error
+
+
+def _unreadable(path: Path, error: Exception) -> StoreError:
+    first_line = str(error).partition("\n")[0]  # below it, delta-rs may print the stack of its own threads
+    return StoreError(f"the table {path.name} at {path.parent} cannot be read: {first_line}; restore it from a backup")

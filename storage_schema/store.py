@@ -98,7 +98,10 @@ def open_store(uri: str | Path, *, create: bool = False) -> Store:
     """
     if "://" in str(uri):
         raise InputError(f"{uri} is not a local folder; this version of timbrel keeps its stores on local disks")
-    layout = Layout(Path(uri).expanduser().absolute())
+    try:
+        layout = Layout(Path(uri).expanduser().absolute())
+    except RuntimeError as error:
+        raise InputError(f"{uri} is in the home of a user there is none of; write the path out") from error
     if not _is_there(layout.marker):
         if not create:
             raise StoreError(

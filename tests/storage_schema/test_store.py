@@ -211,6 +211,27 @@ def test_table_that_cannot_be_written_is_a_sentence(store, monkeypatch):
         store.merge_clips([clip_row(0)])
 
 
+@pytest.mark.parametrize("harm", ["log is cut short", "rows are gone", "rows are cut short"])
+def test_damaged_table_is_named_in_one_line(store, harm):
+    store.merge_clips([clip_row(0)])
+    rows = list(store.layout.clips.glob("*.parquet"))
+    log = sorted(store.layout.clips.glob("_delta_log/*.json"))
+    assert (len(rows), len(log)) == (1, 2)
+    if harm == "rows are gone":
+        rows[0].unlink()
+    else:
+        harmed = log[-1] if harm == "log is cut short" else rows[0]
+        harmed.write_bytes(harmed.read_bytes()[:50])
+    with pytest.raises(StoreError, match=r"the table clips at .* cannot be read: .*; restore it") as caught:
+        len(store.snapshot().clips)
+    assert "\n" not in str(caught.value)
+
+
+def test_snapshot_beyond_every_commit_number_is_refused(store):
+    with pytest.raises(InputError, match="has no commit"):
+        len(store.snapshot(f"{10**30}-0").clips)
+
+
 def test_interrupted_write_leaves_no_part(store, monkeypatch):
     def full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
@@ -252,6 +273,8 @@ def test_opening_what_is_no_store_says_what_to_do(tmp_path):
         open_store(tmp_path, create=True)
     with pytest.raises(InputError, match="not a local folder"):
         open_store("s3://bucket/store", create=True)
+    with pytest.raises(InputError, match="write the path out"):
+        open_store("~nobody-has-this-name/store", create=True)
 
 
 def test_store_in_a_folder_that_may_not_be_read_is_a_sentence(tmp_path, monkeypatch):
