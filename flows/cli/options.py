@@ -59,7 +59,7 @@ def parse_parameters(settings: Sequence[str] | None, streams: Sequence[str]) -> 
             raise InputError(f"--set {setting}: {stream} is not among the streams {', '.join(streams)}")
         try:
             parameters.setdefault(stream, {})[parameter] = json.loads(value)
-        except ValueError:
+        except (ValueError, RecursionError):
             parameters.setdefault(stream, {})[parameter] = value
     return parameters
 

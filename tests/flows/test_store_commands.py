@@ -112,6 +112,7 @@ def test_wrong_question_is_one_sentence_and_writes_nothing(timbrel, tmp_path, wo
         (("--set", "pitch.modl=full"), "no parameter modl; it has model"),
         (("--set", "pitch.model=huge"), "huge"),
         (("--set", "pitch.hop=0.5"), "whole number"),
+        (("--set", f"pitch.hop={100_000 * '['}"), "whole number"),
         (("--set", "logmel.hop=400"), "logmel is not among the streams"),
         (("--snapshot", "latest"), "looks like 3-12"),
         (("--snapshot", "999-0"), "no commit 999"),
