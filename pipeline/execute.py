@@ -5,6 +5,7 @@ run should lose little. When a worker dies, whatever waited on it is under suspi
 a clip stands alone, and is blamed only if a worker dies of it while nothing else runs.
 """
 
+import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,6 @@ _IN_FLIGHT_PER_WORKER = 2
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a batch that took its worker down is not tried again as it is
     "distributed.worker.daemon": True,
-    "distributed.logging.distributed": "error",
     "distributed.comm.timeouts.connect": "30s",
     "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
     "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
@@ -41,10 +41,16 @@ class Receipt:
 @contextmanager
 def local_cluster(n_workers: int) -> Iterator[Client]:
     """A Dask cluster of `n_workers` single-threaded processes on this machine, bound to loopback, gone afterwards."""
+    logging.getLogger("distributed").setLevel(logging.ERROR)  # silence_logs hushes its own handlers, not Prefect's
     with (
         dask.config.set(_SETTINGS),
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=True, host="127.0.0.1", dashboard_address="127.0.0.1:0"
+            n_workers=n_workers,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            silence_logs=logging.ERROR,
         ) as cluster,
         Client(cluster) as client,
     ):

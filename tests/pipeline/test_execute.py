@@ -1,5 +1,6 @@
 """Batches on a real Dask cluster: nothing is lost when workers die, and what stops early is cancelled."""
 
+import logging
 import os
 import signal
 
@@ -46,6 +47,15 @@ def test_clips_that_wait_beside_a_killer_are_not_taken_for_it(store, plan, monke
     with local_cluster(1) as client:  # all that is in flight waits on the worker that dies
         receipts = list(execute(client, store.uri, batches))
     assert sorted(row.status for receipt in receipts for row in receipt.rows) == ["failed"] + ["ok"] * 4
+
+
+def test_cluster_says_nothing_where_another_program_has_set_up_logging(caplog, monkeypatch):
+    """Prefect does: it puts a handler on the root logger, and Dask's everyday news would fill the terminal."""
+    monkeypatch.setattr(logging.getLogger("distributed"), "propagate", True)
+    logging.getLogger("distributed").setLevel(logging.INFO)
+    with local_cluster(1):
+        pass
+    assert [record.name for record in caplog.records if record.name.startswith("distributed")] == []
 
 
 def test_store_filled_by_two_workers_is_that_of_one_process(store, plan, client):
