@@ -1,7 +1,7 @@
 """All models of one fold, in the order in which they may know about each other.
 
-Every stream's encoder alone, its epoch chosen on validation; then the fusion's weights, fitted on the validation
-clips' scores; then each encoder once more on training and validation clips together, for as many epochs. Baselines
+Every stream's encoder alone; then the fusion's weights, fitted on the validation clips' scores, which no encoder has
+learned from; then each encoder once more, in the same way, on training and validation clips together. Baselines
 choose nothing and learn from both sides at once. Test clips are never looked at here.
 """
 
@@ -57,9 +57,7 @@ def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_prog
         curves[stream] = fitted.curve
         if recipe.fit.refit:
             again = _on(f"{what}, with validation clips", on_progress)
-            fitted = fit_encoder(
-                frames, corpus, both, both[:0], recipe, fabric, n_epochs=fitted.best_epoch, on_epoch=again
-            )
+            fitted = fit_encoder(frames, corpus, both, both[:0], recipe, fabric, on_epoch=again)
         encoders[stream] = fitted.encoder
         seconds[stream] = time.monotonic() - started
 

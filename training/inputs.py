@@ -96,9 +96,7 @@ def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalis
         total += gather_inputs(frames, rows[start : start + BLOCK_FRAMES]).sum(axis=0, dtype=np.float64)
     mean = total / len(rows)
     if not np.isfinite(mean).all():
-        raise StoreError(
-            f"stream {frames.spec.stream} has NaN or infinity among its stored features, a bug to report"
-        )
+        raise StoreError(f"stream {frames.spec.stream} has NaN or infinity among its stored features, a bug to report")
     for start in range(0, len(rows), BLOCK_FRAMES):
         squares += np.square(gather_inputs(frames, rows[start : start + BLOCK_FRAMES]) - mean).sum(axis=0)
     variance = squares / len(rows)

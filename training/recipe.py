@@ -100,19 +100,17 @@ class ModelSettings(_Section):
 class FitSettings(_Section):
     """How each encoder is fitted.
 
-    An epoch shows one random window of every training clip. `patience` is how many epochs without a lower validation
-    loss end the fit. With `refit` the encoder is fitted again, on training and validation clips together, for the
-    number of epochs that was best on validation. `mixup` is the alpha of its Beta distribution, 0 for none;
-    `token_mask` the share of tokens hidden in training.
+    An epoch shows one random window of every training clip; the learning rate falls to nothing over all `epochs`. With
+    `refit` the encoder is fitted again, on training and validation clips together. `mixup` is the alpha of its Beta
+    distribution, 0 for none; `token_mask` the share of tokens hidden in training.
     """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 4e-3
     weight_decay: Annotated[float, Field(ge=0, le=10)] = 0.05
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
-    patience: Annotated[int, Field(ge=1)] = 15
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
-    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.3
     token_mask: Annotated[float, Field(ge=0, lt=1)] = 0.1
     refit: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -24,6 +24,7 @@ heads = 2
 epochs = 10
 learning_rate = 0.005
 batch_size = 8
+mixup = 0
 """
 
 
