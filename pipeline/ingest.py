@@ -135,22 +135,31 @@ def _row(clip: ListedClip, dataset: str, root: str, known: ClipRow | None, now: 
     except (OSError, ValueError):
         pass  # hash_file says in its own words what is wrong
     if known is not None and known.clip_id and (known.n_bytes, known.mtime_ns) == (facts.n_bytes, facts.mtime_ns):
-        return replace(
-            facts,
-            clip_id=known.clip_id,
-            duration_s=known.duration_s,
-            sample_rate_hz=known.sample_rate_hz,
-            n_channels=known.n_channels,
-        )
+        return _with_audio_of(known, facts)
     try:
         facts = replace(facts, clip_id=hash_file(path))
     except ClipError as error:
-        return replace(facts, problem_kind=error.kind, problem=error.message)
+        facts = replace(facts, problem_kind=error.kind, problem=error.message)
+        # What was extracted from the bytes it once had stays good: a disk that is not mounted today costs nothing.
+        return _with_audio_of(known, facts) if known is not None else facts
     try:
         info = probe(path)
     except ClipError:
         return facts  # its bytes are known; extraction will say why they are no audio
     return replace(facts, duration_s=info.duration_s, sample_rate_hz=info.sample_rate_hz, n_channels=info.n_channels)
+
+
+def _with_audio_of(known: ClipRow, facts: ClipRow) -> ClipRow:
+    """`facts` about the file, with what `known` says about its bytes."""
+    return replace(
+        facts,
+        clip_id=known.clip_id,
+        n_bytes=known.n_bytes,
+        mtime_ns=known.mtime_ns,
+        duration_s=known.duration_s,
+        sample_rate_hz=known.sample_rate_hz,
+        n_channels=known.n_channels,
+    )
 
 
 def _is_same(row: ClipRow, known: ClipRow | None) -> bool:

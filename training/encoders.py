@@ -19,8 +19,8 @@ CLAMP = 8.0
 
 N_FILTERS = 64
 FILTER_SAMPLES = 160
-FILTER_STEP = 40
-"""The waveform's filters: 10 ms long, one step every 2.5 ms inside a 25 ms patch of 16 kHz samples."""
+FILTER_STEP = 80
+"""The waveform's filters: 10 ms long, one step every 5 ms inside a 25 ms patch of 16 kHz samples."""
 
 
 class StreamEncoder(nn.Module):
@@ -119,11 +119,12 @@ class WaveformFront(nn.Module):
 
     def forward(self, samples: Tensor) -> Tensor:
         n, n_tokens, n_samples = samples.shape
-        patches = samples.reshape(n * n_tokens, 1, n_samples)
-        filtered = F.conv1d(patches, self.filters, stride=FILTER_STEP)
-        energy = filtered.view(len(patches), 2, N_FILTERS, -1).square().sum(dim=1)  # (n * n_tokens, filters, steps)
+        pieces = samples.reshape(n * n_tokens, n_samples).unfold(-1, self.filters.shape[-1], FILTER_STEP)
+        # One matrix product, for which the CPU is faster than for a convolution with a single input channel.
+        filtered = pieces @ self.filters[:, 0].T  # (n * n_tokens, steps, 2 * filters)
+        energy = filtered.view(*filtered.shape[:2], 2, N_FILTERS).square().sum(dim=-2)  # (n * n_tokens, steps, filters)
         level = torch.log(energy + 1e-5)
-        pooled = torch.cat([level.mean(dim=-1), level.amax(dim=-1) - level.mean(dim=-1)], dim=-1)
+        pooled = torch.cat([level.mean(dim=1), level.amax(dim=1) - level.mean(dim=1)], dim=-1)
         projected: Tensor = self.project(self.norm(pooled))
         return projected.view(n, n_tokens, -1)
 

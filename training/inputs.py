@@ -1,7 +1,7 @@
 """What an encoder is fed: how each stream's stored arrays become float channels, and their normalisation.
 
     pitch      salience / 255, then octaves above A4 (log2 f0 / 440 Hz, weighted by periodicity), then periodicity
-    waveform   samples / 32768
+    waveform   samples times their scale
     any other  its arrays side by side in the order of the spec, each flattened and multiplied by its scale
 
 Statistics are taken over the frames of training clips only; the caller passes those frames and no others.
@@ -18,7 +18,6 @@ from training.recipe import Recipe
 from training.windows import StreamFrames
 
 A4_HZ = 440.0
-FULL_SCALE = 32_768.0
 BLOCK_FRAMES = 8_192
 """Frames turned into floats at a time while statistics are taken, which bounds the memory."""
 
@@ -71,7 +70,7 @@ def make_inputs(spec: StreamSpec, arrays: Arrays) -> NDArray[np.float32]:
         octaves = np.log2(np.maximum(arrays["f0_hz"].astype(np.float32), 1.0) / np.float32(A4_HZ)) * periodicity
         return np.concatenate([salience, octaves[..., None], periodicity[..., None]], axis=-1)
     if is_waveform(spec):
-        return arrays["samples"].astype(np.float32) / np.float32(FULL_SCALE)
+        return arrays["samples"].astype(np.float32) * np.float32(spec.array("samples").scale)
     parts = []
     for array in spec.arrays:
         values = arrays[array.name]

@@ -57,6 +57,20 @@ def test_file_that_cannot_be_read_becomes_a_row_and_is_tried_again(store, audio)
     assert ingest(store, "folder", audio).n_problems == 1
 
 
+def test_file_that_is_away_for_a_day_keeps_what_was_extracted(tmp_path, audio):
+    (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"audio/low/{i}.wav,low\n" for i in range(3)))
+    store = open_store(tmp_path / "store", create=True)
+    ingest(store, "csv", tmp_path / "list.csv")
+    before = store.snapshot().clips["clip_id"].to_pylist()
+    audio.rename(tmp_path / "unmounted")
+    assert ingest(store, "csv", tmp_path / "list.csv").n_problems == 3
+    assert store.snapshot().clips["clip_id"].to_pylist() == before
+    assert {problem["kind"] for problem in store.snapshot().problems().to_pylist()} == {"vanished"}
+    (tmp_path / "unmounted").rename(audio)
+    assert ingest(store, "csv", tmp_path / "list.csv").n_problems == 0
+    assert store.snapshot().problems().num_rows == 0
+
+
 def test_moved_root_is_followed_without_reading_a_byte(store, audio, tmp_path, monkeypatch):
     audio.rename(tmp_path / "moved")
     monkeypatch.setattr(pipeline.ingest, "hash_file", lambda path: pytest.fail(f"{path} was read again"))

@@ -38,7 +38,11 @@ PITCH = StreamSpec(
     ),
 )
 WAVEFORM = StreamSpec(
-    "waveform", "test", 1, FrameGrid(16_000, 400), (ArraySpec("samples", "int16", "1", "made up", (400,), 1 / 32768),)
+    "waveform",
+    "test",
+    1,
+    FrameGrid(16_000, 400, "blocks"),
+    (ArraySpec("samples", "int16", "1", "made up", (400,), 1 / 32_767),),
 )
 
 

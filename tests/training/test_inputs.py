@@ -33,7 +33,7 @@ def test_pitch_is_salience_octaves_from_a4_and_periodicity() -> None:
 
 
 def test_full_scale_samples_become_one() -> None:
-    samples = np.full((1, 400), -32_768, np.int16)
+    samples = np.full((1, 400), -32_767, np.int16)
     assert (make_inputs(WAVEFORM, {"samples": samples}) == -1).all()
 
 
@@ -65,7 +65,7 @@ def test_a_channel_that_never_moves_is_left_at_its_size() -> None:
 
 def test_a_waveform_keeps_its_shape_one_scale_for_every_position() -> None:
     frames = StreamFrames.of_clip(WAVEFORM, noise(WAVEFORM, 1.0, np.random.default_rng(0)))
-    normalisation = fit_normalisation(frames, np.arange(41))
-    values = frames.arrays["samples"].astype(np.float64) / 32_768
+    normalisation = fit_normalisation(frames, np.arange(40))
+    values = frames.arrays["samples"].astype(np.float64) / 32_767
     assert set(normalisation.mean.tolist()) == {0.0}
     np.testing.assert_allclose(normalisation.std, np.sqrt(np.mean(values**2)), rtol=1e-5)
