@@ -69,13 +69,18 @@ def workspace(tmp_path_factory):
 
 def timbrel(workspace, *words, expect=0):
     """Run the command in a process of its own, as a user would; returns its standard output."""
+    return timbrel_out_err(workspace, *words, expect=expect)[0]
+
+
+def timbrel_out_err(workspace, *words, expect=0):
+    """The same; returns its standard output and its standard error."""
     environment = os.environ | {"PREFECT_HOME": str(workspace / "prefect"), "TIMBREL_STORE": str(workspace / "store")}
     command = [str(Path(sys.executable).with_name("timbrel")), *map(str, words)]
     done = subprocess.run(
         command, check=False, env=environment, cwd=workspace, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 def timbrel_json(workspace, *words, expect=0):

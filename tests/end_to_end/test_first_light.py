@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage_schema import open_store
-from tests.end_to_end.conftest import add_clips, timbrel, timbrel_json
+from tests.end_to_end.conftest import add_clips, timbrel, timbrel_json, timbrel_out_err
 
 FOUR = {"pitch", "timbre", "neural", "waveform"}
 
@@ -97,3 +97,11 @@ def test_run_without_a_recipe_only_extracts_and_finds_nothing_to_do(workspace, f
     assert document["training"] is None
     assert document["ingest"]["n_new"] == 0
     assert document["extraction"]["n_ok"] == dict.fromkeys(FOUR, 0)
+
+
+def test_what_a_stage_of_the_flow_refuses_is_one_sentence(workspace, first_run):
+    (workspace / "other.toml").write_text('[data]\ndataset = "another"\n')
+    words = ("run", "esc50", "esc50", "--recipe", "other.toml")
+    out, err = timbrel_out_err(workspace, *words, "--json", expect=2)
+    assert out == ""
+    assert err == "timbrel: the store has no dataset 'another'; it has esc50\n"
