@@ -46,7 +46,7 @@ def evaluate_command(
 ) -> None:
     """Score a run's models again, from its checkpoints and the features in the store.
 
-    Example: timbrel evaluate 20260101-120000-esc50 --store features.timbrel
+    Example: timbrel evaluate esc50-20260101-120000 --store features.timbrel
     """
     from storage_schema.store import open_store
     from training.run import evaluate
@@ -69,7 +69,7 @@ def predict_command(
 ) -> None:
     """Say what is heard in recordings, through the very extractors the run was trained on.
 
-    Example: timbrel predict 20260101-120000-esc50 bark.wav --store features.timbrel
+    Example: timbrel predict esc50-20260101-120000 bark.wav --store features.timbrel
     """
     from flows.display import progress
     from flows.predict import predict_files

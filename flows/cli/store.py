@@ -18,6 +18,8 @@ from flows.cli.options import (
 )
 from flows.cli.output import hours, print_json, print_table, say
 
+_RUNS_SHOWN = 10
+
 
 def ingest_command(
     kind: Annotated[str, typer.Argument(help="folder, csv, esc50, fsd50k, urbansound8k or general_midi.")],
@@ -183,4 +185,5 @@ def status_command(store: StoreOption, snapshot: SnapshotOption = None, as_json:
         rows_ = [(p["stream"] or "(ingest)", p["kind"], p["attempts"], p["message"]) for p in problems]
         print_table(("stream", "kind", "attempts", "what happened"), rows_, title=f"{len(problems):,} failures")
     if runs:
-        say(f"{len(runs)} training runs, the newest {runs[-1]}")
+        older = f"; {len(runs) - _RUNS_SHOWN} older ones" if len(runs) > _RUNS_SHOWN else ""
+        say(f"training runs, the newest first: {', '.join(reversed(runs[-_RUNS_SHOWN:]))}{older}")

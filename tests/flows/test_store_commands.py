@@ -133,6 +133,15 @@ def test_store_of_another_schema_version_is_refused(timbrel, ingested):
         assert "schema version 2, this timbrel reads and writes 1" in err
 
 
+def test_status_lists_the_runs_that_evaluate_and_predict_take(timbrel, ingested):
+    for i in range(12):
+        (ingested / "runs" / f"audio-{i:02}").mkdir(parents=True)
+        os.utime(ingested / "runs" / f"audio-{i:02}", (i, i))
+    out = timbrel("status", "--store", ingested)[1]
+    assert "the newest first: audio-11, audio-10, " in out
+    assert out.endswith("audio-02; 2 older ones\n")
+
+
 def test_unknown_run_names_those_there_are(timbrel, ingested):
     code, _, err = timbrel("evaluate", "yesterday", "--store", ingested)
     assert code == 2
