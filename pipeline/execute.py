@@ -6,6 +6,7 @@ a clip stands alone, and is blamed only if a worker dies of it while nothing els
 """
 
 import logging
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ _IN_FLIGHT_PER_WORKER = 2
 _SETTINGS = {
     "distributed.scheduler.allowed-failures": 0,  # a batch that took its worker down is not tried again as it is
     "distributed.worker.daemon": True,
+    "distributed.worker.preload": [__name__],  # for `dask_setup`
     "distributed.comm.timeouts.connect": "30s",
     "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
     "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
@@ -55,6 +57,12 @@ def local_cluster(n_workers: int) -> Iterator[Client]:
         Client(cluster) as client,
     ):
         yield client
+
+
+def dask_setup(_worker: object) -> None:
+    """Called by Dask in each worker process as it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the parent ends them
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a batch raises is raised in the parent
 
 
 def execute(client: Client, store_uri: str, batches: Sequence[Batch]) -> Iterator[Receipt]:

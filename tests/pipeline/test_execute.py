@@ -58,6 +58,17 @@ def test_cluster_says_nothing_where_another_program_has_set_up_logging(caplog, m
     assert [record.name for record in caplog.records if record.name.startswith("distributed")] == []
 
 
+def test_interruption_of_the_whole_process_group_leaves_it_to_the_parent_to_end_the_workers(client):
+    ignored = client.run(lambda: signal.getsignal(signal.SIGINT) is signal.SIG_IGN)
+    assert list(ignored.values()) == [True, True]
+
+
+def test_error_in_a_batch_is_raised_once_and_printed_by_no_worker(capfd):
+    with local_cluster(1) as client, pytest.raises(ZeroDivisionError):  # its worker's stderr is the one captured
+        client.submit(lambda: 1 / 0, pure=False).result()
+    assert capfd.readouterr().err == ""
+
+
 def test_store_filled_by_two_workers_is_that_of_one_process(store, plan, client):
     list(commit_receipts(store, execute(client, store.uri, cut_batches(plan.streams[0], 0.5))))
     parallel = store.snapshot().stream("waveform").read_all()
