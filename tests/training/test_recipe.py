@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from storage_schema.errors import InputError
 from training.recipe import MAX_RECIPE_BYTES, Recipe, load_recipe, parse_recipe, recipe_to_toml
 
-RECIPES = Path(__file__).parents[2] / "recipes"
+ROOT = Path(__file__).parents[2]
 SMALLEST = '[data]\ndataset = "mine"\n'
 
 
@@ -19,9 +19,9 @@ def test_a_recipe_of_two_lines_works() -> None:
 
 
 def test_every_recipe_of_the_project_loads() -> None:
-    names = sorted(path.name for path in RECIPES.glob("*.toml"))
-    assert {"demo.toml", "esc10.toml", "fsd50k.toml"} <= set(names)
-    assert {load_recipe(RECIPES / name).data.dataset for name in names} >= {"general_midi", "esc50", "fsd50k"}
+    recipes = [ROOT / "flows" / "demo.toml", *sorted((ROOT / "recipes").glob("*.toml"))]
+    assert {path.name for path in recipes} >= {"demo.toml", "esc10.toml", "fsd50k.toml"}
+    assert {load_recipe(path).data.dataset for path in recipes} >= {"general_midi", "esc50", "fsd50k"}
 
 
 @pytest.mark.parametrize(
