@@ -1,6 +1,6 @@
 # timbrel: `make demo` and `make test` do their own set-up in .venv; `make help` lists the rest.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
