@@ -5,6 +5,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 
+from features.weights import weight_path
 from pipeline.batches import BATCH_S, cut_batches
 from pipeline.commit import commit_receipts
 from pipeline.execute import execute, local_cluster
@@ -54,6 +55,7 @@ def run_extraction(
     if not batches:
         return ExtractionReport(n_ok, n_failed, n_quarantined, 0.0, time.monotonic() - started)
 
+    _fetch_weights(plan, on_progress)
     totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams}
     for stream, total in totals.items():
         on_progress(stream, 0, total)
@@ -67,3 +69,11 @@ def run_extraction(
             audio_s |= {row.clip_id: row.audio_s for row in receipt.rows if row.audio_s is not None}
             on_progress(stream, n_ok[stream] + n_failed[stream], totals[stream])
     return ExtractionReport(n_ok, n_failed, n_quarantined, sum(audio_s.values()), time.monotonic() - started)
+
+
+def _fetch_weights(plan: ExtractionPlan, on_progress: OnProgress) -> None:
+    """Have all weights in the cache: once and here, where it shows, rather than by every worker at the same time."""
+    names = sorted({name for stream in plan.streams if stream.wanted for name in stream.spec.weights})
+    for done, name in enumerate(names, start=1):
+        weight_path(name)
+        on_progress("weights", done, len(names))
