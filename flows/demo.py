@@ -11,6 +11,7 @@ from features.weights import weight_path
 from flows.display import on_progress
 from flows.extract import extract_flow
 from flows.ingest import ingest_flow
+from flows.server import start_server
 from flows.train import report_path, train_flow
 from pipeline.datasets.general_midi import render
 from training.results import RunResult
@@ -64,6 +65,7 @@ def run_demo(folder: Path, *, n_notes: int = 8, n_workers: int | None = None) ->
     stage_s["render"] = time.monotonic() - started
 
     started = time.monotonic()
+    start_server()
     result, flow_s = demo_flow(audio, str(store), n_workers)
     stage_s |= {"prefect": time.monotonic() - started - sum(flow_s.values())} | flow_s
     return Demo(result, report_path(str(store), result), stage_s)

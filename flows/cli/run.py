@@ -45,9 +45,11 @@ def run_command(
     if recipe is not None:
         load_recipe(recipe)
     from flows.display import progress
+    from flows.server import start_server
     from flows.train import report_path
     from flows.whole import whole_flow
 
+    start_server()
     with progress(quiet=as_json):
         report = whole_flow(
             store, kind, root, recipe, dataset, names, parse_parameters(settings, names), workers, device

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -74,13 +75,39 @@ def timbrel(workspace, *words, expect=0):
 
 def timbrel_out_err(workspace, *words, expect=0):
     """The same; returns its standard output and its standard error."""
-    environment = os.environ | {"PREFECT_HOME": str(workspace / "prefect"), "TIMBREL_STORE": str(workspace / "store")}
-    command = [str(Path(sys.executable).with_name("timbrel")), *map(str, words)]
+    command = _command(words)
     done = subprocess.run(
-        command, check=False, env=environment, cwd=workspace, capture_output=True, text=True, timeout=300
+        command, check=False, env=_environment(workspace), cwd=workspace, capture_output=True, text=True, timeout=300
     )
     assert done.returncode == expect, f"{command}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout, done.stderr
+
+
+def interrupt_timbrel(workspace, when, *words):
+    """Press Ctrl-C, as a terminal does for the whole group, once `when` is on stderr; (exit code, the rest of it)."""
+    with subprocess.Popen(
+        _command(words),
+        env=_environment(workspace),
+        cwd=workspace,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        assert any(when in line for line in process.stderr)
+        os.killpg(process.pid, signal.SIGINT)
+        try:
+            _, rest = process.communicate(timeout=45)
+        finally:
+            process.kill()
+    return process.returncode, rest
+
+
+def _command(words):
+    return [str(Path(sys.executable).with_name("timbrel")), *map(str, words)]
+
+
+def _environment(workspace):
+    return os.environ | {"PREFECT_HOME": str(workspace / "prefect"), "TIMBREL_STORE": str(workspace / "store")}
 
 
 def timbrel_json(workspace, *words, expect=0):

@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from storage_schema import open_store
-from tests.end_to_end.conftest import add_clips, timbrel, timbrel_json, timbrel_out_err
+from tests.end_to_end.conftest import add_clips, interrupt_timbrel, timbrel, timbrel_json, timbrel_out_err
 
 FOUR = {"pitch", "timbre", "neural", "waveform"}
 
@@ -105,3 +105,10 @@ def test_what_a_stage_of_the_flow_refuses_is_one_sentence(workspace, first_run):
     out, err = timbrel_out_err(workspace, *words, "--json", expect=2)
     assert out == ""
     assert err == "timbrel: the store has no dataset 'another'; it has esc50\n"
+
+
+def test_interrupted_flow_ends_and_does_not_wait_for_its_server(workspace, first_run):
+    code, rest = interrupt_timbrel(workspace, "logmel: 0 of", "run", "esc50", "esc50", "--streams", "logmel")
+    assert code == 130
+    assert rest.splitlines()[-1].startswith("timbrel: interrupted; what was committed stays")
+    assert "Traceback" not in rest

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+import flows.server
 import flows.whole
 from flows.whole import WholeReport
 from pipeline.extraction import ExtractionReport
@@ -20,6 +21,7 @@ def run(timbrel, audio, tmp_path, monkeypatch):
     """Call `timbrel run` on `audio` with a flow that reports `extraction`."""
 
     def call(extraction, *words):
+        monkeypatch.setattr(flows.server, "start_server", lambda: None)
         monkeypatch.setattr(flows.whole, "whole_flow", lambda *_: WholeReport(INGEST, extraction, None))
         return timbrel("run", "folder", audio, "--store", tmp_path / "store", *words)
 
