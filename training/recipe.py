@@ -129,6 +129,8 @@ class Recipe(_Section):
 
 def load_recipe(path: Path) -> Recipe:
     """The recipe in the file `path`. Raises InputError that names the file and every problem found in it."""
+    if path.exists() and not path.is_file():  # a pipe would be waited on for ever
+        raise InputError(f"the recipe {path} is no regular file; name a TOML file")
     try:
         with path.open("rb") as file:
             content = file.read(MAX_RECIPE_BYTES + 1)

@@ -45,7 +45,7 @@ def ingest_command(
         say(
             f"{report.dataset}: {report.n_listed} files; {report.n_new} new, {report.n_changed} changed, "
             f"{report.n_unchanged} as before, {report.n_problems} unreadable"
-            + (f"; {report.n_unlisted} rows no longer listed" if report.n_unlisted else "")
+            + (f"; no longer listed: {report.n_unlisted}" if report.n_unlisted else "")
         )
         if report.n_problems:
             say("`timbrel status` lists the unreadable files")
@@ -91,7 +91,7 @@ def plan_command(
             len(stream.wanted),
             stream.n_quarantined,
             hours(stream.audio_s),
-            "; ".join(f"{n:,} {reason}" for reason, n in stream.reasons.items()) or "nothing to do",
+            "; ".join(f"{reason}: {n:,}" for reason, n in stream.reasons.items()) or "nothing to do",
         )
         for stream in plan.streams
     ]

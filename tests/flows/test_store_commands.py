@@ -15,7 +15,7 @@ def test_from_a_folder_to_a_covered_store(timbrel, ingested):
     code, out, _ = timbrel("plan", "--store", ingested, "--streams", "waveform")
     assert code == 0
     assert "0 of 4" in out
-    assert "4 new clip" in out
+    assert "new clip: 4" in out
     code, out, err = timbrel("extract", "--store", ingested, *CHEAP)
     assert code == 0
     assert out.count("4 of 4") == 2

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,12 @@ def test_a_recipe_of_two_lines_works() -> None:
     assert recipe.data.streams == ("pitch", "timbre", "neural", "waveform")
     assert recipe.data.missing == "refuse"
     assert recipe.task is None
+
+
+def test_a_pipe_is_no_recipe_and_is_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "recipe.toml")
+    with pytest.raises(InputError, match="no regular file; name a TOML file"):
+        load_recipe(tmp_path / "recipe.toml")
 
 
 def test_every_recipe_of_the_project_loads() -> None:
