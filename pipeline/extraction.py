@@ -56,7 +56,7 @@ def run_extraction(
         return ExtractionReport(n_ok, n_failed, n_quarantined, 0.0, time.monotonic() - started)
 
     _fetch_weights(plan, on_progress)
-    totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams}
+    totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams if stream.wanted}
     for stream, total in totals.items():
         on_progress(stream, 0, total)
     n_workers = min(n_workers or os.cpu_count() or 1, len(batches))

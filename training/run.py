@@ -75,6 +75,7 @@ def train(
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
     corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints)
+    on_progress("reading features", 1, 1)
     fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
     models = [one.model for one in fitted]
     efforts = {
@@ -83,7 +84,6 @@ def train(
         )
         for row in fitted[0].seconds
     }
-    on_progress("judging", 0, 1)
     provenance = Provenance(
         snapshot=pinned.id,
         fingerprints={stream: spec.fingerprint for stream, spec in corpus.specs.items()},
@@ -92,7 +92,7 @@ def train(
         seed=recipe.fit.seed,
         started_at=started.isoformat(timespec="seconds"),
     )
-    result, predictions = _judge(name, corpus, models, recipe, efforts, provenance)
+    result, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
     try:
         with new_folder(folder) as new:
             for fold, model in zip(corpus.folds, models, strict=True):
@@ -103,11 +103,16 @@ def train(
             (new / METRICS).write_text(result.model_dump_json(indent=2), encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"another run {name!r} was finished meanwhile; choose another run id") from error
-    on_progress("judging", 1, 1)
     return result
 
 
-def evaluate(store: Store, run_id: str, snapshot: Snapshot | None = None) -> RunResult:
+def evaluate(
+    store: Store,
+    run_id: str,
+    snapshot: Snapshot | None = None,
+    *,
+    on_progress: Progress = lambda what, done, total: None,
+) -> RunResult:
     """The figures of a finished run, computed again from its checkpoints and the store.
 
     Each fold's models score the test clips of that fold. With another `snapshot` than the run's own, clips that came
@@ -124,16 +129,18 @@ def evaluate(store: Store, run_id: str, snapshot: Snapshot | None = None) -> Run
             f"run {run_id} held its test clips out of snapshot {written.provenance.snapshot}; in snapshot {pinned.id} "
             "others would be drawn, some of which it has learned from"
         )
+    on_progress("reading features", 0, 1)
     corpus = load_corpus(
         pinned, recipe, fingerprints=written.provenance.fingerprints, labels=next(iter(models.values())).labels
     )
+    on_progress("reading features", 1, 1)
     if [fold.number for fold in corpus.folds] != list(models):
         raise InputError(
             f"snapshot {pinned.id} has the folds {[fold.number for fold in corpus.folds]}, run {run_id} {list(models)}"
         )
     efforts = {row.name: Effort(row.seconds, row.curves) for row in written.models}
     provenance = written.provenance.model_copy(update={"snapshot": pinned.id})
-    return _judge(run_id, corpus, list(models.values()), recipe, efforts, provenance)[0]
+    return _judge(run_id, corpus, list(models.values()), recipe, efforts, provenance, on_progress)[0]
 
 
 def read_result(folder: Path) -> RunResult:
@@ -165,12 +172,15 @@ def _judge(
     recipe: Recipe,
     efforts: Mapping[str, Effort],
     provenance: Provenance,
+    on_progress: Progress,
 ) -> tuple[RunResult, pa.Table]:
     """The run's document, and every test clip's probabilities by every model."""
-    by_fold = [
-        score_clips(model, corpus.frames, fold.test, corpus.ticks)
-        for fold, model in zip(corpus.folds, models, strict=True)
-    ]
+    n_steps = len(corpus.folds) + 1  # a fold's scores each, then the intervals of all
+    by_fold = []
+    for done, (fold, model) in enumerate(zip(corpus.folds, models, strict=True)):
+        on_progress("judging", done, n_steps)
+        by_fold.append(score_clips(model, corpus.frames, fold.test, corpus.ticks))
+    on_progress("judging", n_steps - 1, n_steps)
     probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
     draws = draw_all(corpus.task, targets, probabilities, recipe.fit.seed)
@@ -190,6 +200,7 @@ def _judge(
         comparisons=compare(corpus.task, recipe.data.streams, draws),
         provenance=provenance,
     )
+    on_progress("judging", n_steps, n_steps)
     return result, _prediction_table(corpus, by_fold)
 
 

@@ -48,12 +48,14 @@ def evaluate_command(
 
     Example: timbrel evaluate esc50-20260101-120000 --store features.timbrel
     """
+    from flows.display import progress
     from storage_schema.store import open_store
     from training.run import evaluate
 
     checked_run(store, run)
     opened = open_store(store)
-    result = evaluate(opened, run, None if snapshot is None else opened.snapshot(snapshot))
+    with progress(quiet=as_json) as show:
+        result = evaluate(opened, run, None if snapshot is None else opened.snapshot(snapshot), on_progress=show)
     if as_json:
         print_json(result.model_dump())
     else:
