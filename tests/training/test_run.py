@@ -110,7 +110,7 @@ def test_progress_is_reported_after_every_epoch(tmp_path: Path) -> None:
     train(store, parse_recipe(SMALL, "small"), device="cpu", on_progress=lambda *event: heard.append(event))
     assert ("fold 1, timbre", 1, 1) in heard
     assert heard[0] == ("reading features", 0, 1)
-    assert heard[-1] == ("judging", 2, 2)  # the scores of one fold, then the intervals
+    assert heard[-1] == ("judging", 4, 4)  # the scores of three folds, then the intervals
 
 
 def test_missing_features_stop_the_run_unless_the_recipe_drops_the_clips(tmp_path: Path) -> None:
