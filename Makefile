@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := .demo
 
-.PHONY: help demo test lint types imports unit format clean
+.PHONY: help demo test lint types imports unit stress format clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,6 +27,9 @@ imports: $(VENV)/installed-dev  ## who may import whom
 
 unit: $(VENV)/installed-dev  ## pytest
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+
+stress: $(VENV)/installed-dev  ## 100 kills at random moments, and many processes at once
+	TIMBREL_KILLS=$${TIMBREL_KILLS:-100} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest tests/stress
 
 format: $(VENV)/installed-dev  ## Let ruff format and sort
 	$(BIN)/ruff check --fix .

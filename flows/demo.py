@@ -26,7 +26,7 @@ class Demo:
     """What the demo found, where it lies, and how long each stage took."""
 
     result: RunResult
-    report: Path
+    report: str
     stage_s: dict[str, float]
 
     @property

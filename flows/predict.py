@@ -11,6 +11,7 @@ from features.extractor import Extractor
 from features.registry import load_extractor
 from pipeline.decode import decode
 from pipeline.extract import extract_checked
+from pipeline.locations import Location
 from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError
 from storage_schema.streams import Arrays
@@ -31,7 +32,7 @@ class Prediction:
 
 
 def predict_files(
-    run_folder: Path, files: Sequence[Path], *, on_progress: OnProgress = no_progress
+    run_folder: Path, files: Sequence[Location], *, on_progress: OnProgress = no_progress
 ) -> list[Prediction]:
     """One prediction a file, in order; a file that cannot be heard says why and costs the others nothing.
 
@@ -53,7 +54,7 @@ def predict_files(
     return predictions
 
 
-def _features(file: Path, extractors: Mapping[str, Extractor]) -> tuple[dict[str, Arrays], float]:
+def _features(file: Location, extractors: Mapping[str, Extractor]) -> tuple[dict[str, Arrays], float]:
     """The arrays of every stream, checked as in an extraction, and the duration in seconds. ClipError as there."""
     features, duration_s = {}, 0.0
     for stream, extractor in extractors.items():

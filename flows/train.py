@@ -22,9 +22,9 @@ def train_task(store_uri: str, recipe: Path, device: str) -> RunResult:
 
 
 @task(name="report", cache_policy=NO_CACHE)
-def report_task(store_uri: str, result: RunResult) -> Path:
-    """Write the run's report.html."""
-    return write_report(open_store(store_uri).run_folder(result.run_id), result)
+def report_task(store_uri: str, result: RunResult) -> str:
+    """Write the run's report.html; where it lies."""
+    return write_report(open_store(store_uri), result)
 
 
 @flow(name="timbrel-train", validate_parameters=False)
@@ -35,6 +35,6 @@ def train_flow(store_uri: str, recipe: Path, device: str = "auto") -> RunResult:
     return result
 
 
-def report_path(store_uri: str, result: RunResult) -> Path:
+def report_path(store_uri: str, result: RunResult) -> str:
     """Where the report of a finished run lies."""
-    return open_store(store_uri).run_folder(result.run_id) / REPORT_NAME
+    return open_store(store_uri).run_uri(result.run_id, REPORT_NAME)

@@ -12,6 +12,7 @@ from flows.ingest import ingest_flow
 from flows.train import train_flow
 from pipeline.extraction import ExtractionReport
 from pipeline.ingest import IngestReport
+from pipeline.locations import Location
 from storage_schema.fingerprint import Json
 from training.results import RunResult
 
@@ -29,7 +30,7 @@ class WholeReport:
 def whole_flow(
     store_uri: str,
     kind: str,
-    root: Path,
+    root: Location,
     recipe: Path | None = None,
     dataset: str | None = None,
     streams: Sequence[str] = DEFAULT_STREAMS,

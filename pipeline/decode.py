@@ -1,26 +1,26 @@
 """From a file to a waveform: the only module that opens audio.
 
-Nothing here trusts the file. It is opened only where it is a regular file, so that a pipe or a device never hangs the
-run; it is decoded block by block, so that a header that promises a year of audio allocates nothing; and libsndfile is
-handed the open file rather than its name, so that bytes alone, not a suffix, decide what they are.
+Nothing here trusts the file. It is decoded block by block, so that a header that promises a year of audio allocates
+nothing; and libsndfile is handed the open file rather than its name, so that bytes alone, not a suffix, decide what
+they are.
 
 A truncated file is what its decoder makes of it: WAV, AIFF, AU, W64, Ogg and MP3 that stop early are shorter clips, as
 every player treats them, while FLAC (and CAF cut near its front) is refused as `undecodable`.
 """
 
 import hashlib
-import stat
+import io
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedReader
-from pathlib import Path
 
 import numpy as np
 import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from pipeline.locations import Location, open_file
 from storage_schema.errors import ClipError
 
 CLIP_ID_BYTES = 16
@@ -47,7 +47,7 @@ class AudioInfo:
     n_samples: int
 
 
-def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
+def decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
     """The mean of the channels of the file at `path`, at `sample_rate_hz`, full scale at 1.
 
     Returns (n_samples,) float32, finite, with at least one sample; resampled by soxr at VHQ where the file's own rate
@@ -63,38 +63,47 @@ def decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
         ) from error
 
 
-def probe(path: Path) -> AudioInfo:
+def probe(path: Location) -> AudioInfo:
     """Length, rate and channels by the header alone; only a header that states no length is counted by decoding.
 
     A length is what the file claims: a damaged file may decode to fewer samples.
     Raises ClipError: `vanished`, `unreadable`, `empty` or `undecodable`.
     """
-    with _open_audio(path) as sound:
-        n_samples = int(sound.frames)
-        if n_samples >= _UNKNOWN_LENGTH:
-            n_samples = sum(len(block) for block in _mono_blocks(path, sound))
-        if not n_samples:
-            raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
-        rate_hz = int(sound.samplerate)
-        return AudioInfo(n_samples / rate_hz, rate_hz, int(sound.channels), n_samples)
+    with _open(path) as file:
+        return _probe(path, file)
 
 
-def hash_file(path: Path) -> str:
+def hash_file(path: Location) -> str:
     """The BLAKE2b hash of the file's bytes as 32 hexadecimal digits: the clip's id.
 
     Raises ClipError: `vanished` or `unreadable`. An empty file has a hash like any other.
     """
-    with _open_regular(path) as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CLIP_ID_BYTES)).hexdigest()
+    with _open(path) as file:
+        return _hash(file)
 
 
-def _decode(path: Path, sample_rate_hz: int) -> NDArray[np.float32]:
-    with _open_audio(path) as sound:
+def identify(path: Location) -> tuple[str, AudioInfo | None]:
+    """`hash_file` and `probe` of one reading of the file; None where its bytes are no audio, as decoding will say.
+
+    Raises ClipError: `vanished` or `unreadable`.
+    """
+    with _open(path) as file:
+        clip_id = _hash(file)
+        file.seek(0)
+        try:
+            return clip_id, _probe(path, file)
+        except ClipError:
+            return clip_id, None
+
+
+def _decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
+    with _open(path) as file, _sound(path, file) as sound:
         own_rate_hz = int(sound.samplerate)
         blocks = list(_mono_blocks(path, sound))
     if not blocks:
         raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
     waveform = np.concatenate(blocks)
+    del blocks  # a second copy of a recording of hours is worth giving back
     _check_samples(path, waveform)
     if own_rate_hz == sample_rate_hz:
         return waveform
@@ -113,34 +122,47 @@ class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
 
 
 @contextmanager
-def _open_regular(path: Path) -> Iterator[BufferedReader]:
+def _open(path: Location) -> Iterator[io.FileIO]:
     """The open file; ClipError where it is missing, forbidden or not a regular file."""
     try:
-        mode = path.stat().st_mode  # before opening: to open a pipe waits for a writer
-        if not stat.S_ISREG(mode):
-            raise ClipError("unreadable", f"{path} is {_describe(mode)}, not an audio file; take it out of the dataset")
-        with path.open("rb") as file:
+        with open_file(path) as file:
             yield file
     except (FileNotFoundError, NotADirectoryError) as error:
         raise ClipError("vanished", f"{path} is not there ({error.strerror}); restore it, or ingest again") from error
     except OSError as error:
-        raise ClipError("unreadable", f"{path} cannot be read: {error.strerror}; mend it and ingest again") from error
+        raise ClipError(
+            "unreadable", f"{path} cannot be read: {error.strerror}; mend it or take it out, and ingest again"
+        ) from error
+
+
+def _hash(file: io.FileIO) -> str:
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=CLIP_ID_BYTES)).hexdigest()
+
+
+def _probe(path: Location, file: io.FileIO) -> AudioInfo:
+    with _sound(path, file) as sound:
+        n_samples = int(sound.frames)
+        if n_samples >= _UNKNOWN_LENGTH:
+            n_samples = sum(len(block) for block in _mono_blocks(path, sound))
+        if not n_samples:
+            raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+        rate_hz = int(sound.samplerate)
+        return AudioInfo(n_samples / rate_hz, rate_hz, int(sound.channels), n_samples)
 
 
 @contextmanager
-def _open_audio(path: Path) -> Iterator[soundfile.SoundFile]:
-    with _open_regular(path) as file:
-        if not path.stat().st_size:
-            raise ClipError("empty", f"{path} is zero bytes long; copy or record it again")
-        try:
-            sound = _ForwardOnly(file.fileno(), closefd=False)
-        except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a format soundfile does not read
-            raise _undecodable(path, error) from error
-        with sound:
-            yield sound
+def _sound(path: Location, file: io.FileIO) -> Iterator[soundfile.SoundFile]:
+    if not os.fstat(file.fileno()).st_size:
+        raise ClipError("empty", f"{path} is zero bytes long; copy or record it again")
+    try:
+        sound = _ForwardOnly(file.fileno(), closefd=False)
+    except (soundfile.LibsndfileError, TypeError) as error:  # TypeError: a format soundfile does not read
+        raise _undecodable(path, error) from error
+    with sound:
+        yield sound
 
 
-def _mono_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
+def _mono_blocks(path: Location, sound: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
     n_samples = max(1, _BLOCK_SAMPLES // sound.channels)
     while True:
         try:
@@ -153,30 +175,20 @@ def _mono_blocks(path: Path, sound: soundfile.SoundFile) -> Iterator[NDArray[np.
             yield block.mean(axis=1)  # (sample,)
 
 
-def _check_samples(path: Path, waveform: NDArray[np.float32]) -> None:
-    n_bad = int(np.count_nonzero(~np.isfinite(waveform)))
-    if n_bad:
+def _check_samples(path: Location, waveform: NDArray[np.float32]) -> None:
+    lowest, highest = float(waveform.min(initial=0.0)), float(waveform.max(initial=0.0))  # NaN where any sample is
+    if not np.isfinite(highest - lowest):
+        n_bad = int(np.count_nonzero(~np.isfinite(waveform)))
         raise ClipError(
             "not_finite", f"{path} has NaN or infinity in {n_bad} of its {len(waveform)} samples; export it again"
         )
-    largest = float(np.abs(waveform).max(initial=0.0))
+    largest = max(-lowest, highest)
     if largest > _LARGEST_LEVEL:
         raise ClipError(
             "undecodable", f"{path} reaches {largest:.1g} times full scale, which is no audio; export it again"
         )
 
 
-def _undecodable(path: Path, error: Exception) -> ClipError:
+def _undecodable(path: Location, error: Exception) -> ClipError:
     reason = getattr(error, "error_string", str(error))
     return ClipError("undecodable", f"{path} cannot be decoded: {reason} Convert it to WAV or FLAC and ingest again")
-
-
-def _describe(mode: int) -> str:
-    kinds = {
-        stat.S_IFDIR: "a folder",
-        stat.S_IFIFO: "a pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "something special")

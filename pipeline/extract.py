@@ -8,12 +8,13 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from pathlib import Path
 
 from features.extractor import Extractor, Waveform
 from features.registry import load_extractor
 from pipeline.batches import Batch
 from pipeline.decode import decode, hash_file
+from pipeline.limits import TimeLimit, watchdog
+from pipeline.locations import stat
 from pipeline.plan import WantedClip
 from storage_schema.errors import ClipError
 from storage_schema.store import open_store
@@ -21,60 +22,58 @@ from storage_schema.streams import Arrays, StreamSpec
 from storage_schema.tables import ExtractionRow
 
 
-def extract_batch(store_uri: str, batch: Batch) -> list[ExtractionRow]:
+def extract_batch(store_uri: str, batch: Batch, limit: TimeLimit | None = None) -> list[ExtractionRow]:
     """Extract every clip of `batch` into one new part of the store; one receipt a clip, in no particular order.
 
+    limit: how long decoding and extracting may take before they take this process down; loading the extractor, which
+    is no clip's fault, and writing the part have no limit.
     Nothing is visible to readers until the receipts are committed. Raises StoreError where the store cannot be
     written; whatever is wrong with a clip is a receipt.
     """
     store = open_store(store_uri)
     spec = batch.spec
-    started = time.perf_counter()
     extractor = _extractor(spec.to_json())
+    started = time.perf_counter()  # once a worker, loading is no share of any clip
 
     receipts: list[ExtractionRow] = []
     waveforms: dict[str, Waveform] = {}
-    for clip in batch.clips:
-        try:
-            waveforms[clip.clip_id] = _waveform(clip, spec.grid.sample_rate_hz)
-        except ClipError as error:
-            receipts.append(_failed(clip.clip_id, spec, "decode", error))
-
     features: dict[str, Arrays] = {}
-    paths = {clip.clip_id: clip.paths[0] for clip in batch.clips}
-    for clip_id, arrays in zip(waveforms, extract_checked(extractor, list(waveforms.values())), strict=True):
-        if isinstance(arrays, ClipError):
-            named = ClipError(arrays.kind, f"{paths[clip_id]}: {arrays.message}")
-            receipts.append(_failed(clip_id, spec, "extract", named))
-        else:
-            features[clip_id] = arrays
+    with watchdog(limit, batch.clips) as lengthen:
+        for clip in batch.clips:
+            try:
+                waveforms[clip.clip_id] = _waveform(clip, spec.grid.sample_rate_hz)
+            except ClipError as error:
+                receipts.append(_failed(clip.clip_id, spec, "decode", error))
+        total_s = sum(map(len, waveforms.values())) / spec.grid.sample_rate_hz
+        lengthen(total_s)
+        paths = {clip.clip_id: clip.paths[0] for clip in batch.clips}
+        for clip_id, arrays in zip(waveforms, extract_checked(extractor, list(waveforms.values())), strict=True):
+            if isinstance(arrays, ClipError):
+                named = ClipError(arrays.kind, f"{paths[clip_id]}: {arrays.message}")
+                receipts.append(_failed(clip_id, spec, "extract", named))
+            else:
+                features[clip_id] = arrays
     if not features:
         return receipts
 
-    part_id, entries = store.write_part(spec, features)
+    audio_s = {clip_id: len(waveforms[clip_id]) / spec.grid.sample_rate_hz for clip_id in features}
+    part_id, entries = store.write_part(spec, features, audio_s)
     elapsed_ms = 1000 * (time.perf_counter() - started)
-    total_s = sum(map(len, waveforms.values())) / spec.grid.sample_rate_hz
     now = datetime.now(UTC)
-    for entry in entries:
-        audio_s = len(waveforms[entry.clip_id]) / spec.grid.sample_rate_hz
-        receipts.append(
-            ExtractionRow(
-                clip_id=entry.clip_id,
-                stream=spec.stream,
-                fingerprint=spec.fingerprint,
-                status="ok",
-                part_id=part_id,
-                first_row=entry.first_row,
-                n_rows=entry.n_rows,
-                audio_s=audio_s,
-                elapsed_ms=elapsed_ms * audio_s / total_s,
-                stage=None,
-                kind=None,
-                message=None,
-                attempts=1,
-                finished_at=now,
-            )
+    receipts += [
+        ExtractionRow.ok(
+            entry.clip_id,
+            spec.stream,
+            spec.fingerprint,
+            part_id=part_id,
+            first_row=entry.first_row,
+            n_rows=entry.n_rows,
+            audio_s=audio_s[entry.clip_id],
+            elapsed_ms=elapsed_ms * audio_s[entry.clip_id] / total_s,
+            finished_at=now,
         )
+        for entry in entries
+    ]
     return receipts
 
 
@@ -105,7 +104,7 @@ def _extractor(spec_json: str) -> Extractor:
 def _waveform(clip: WantedClip, sample_rate_hz: int) -> Waveform:
     """The clip's samples, from the first of its paths that still holds the bytes that were ingested."""
     problem: ClipError | None = None
-    for path in map(Path, clip.paths):
+    for path in clip.paths:
         try:
             _check_unchanged(path, clip)
             return decode(path, sample_rate_hz)
@@ -115,13 +114,13 @@ def _waveform(clip: WantedClip, sample_rate_hz: int) -> Waveform:
     raise problem
 
 
-def _check_unchanged(path: Path, clip: WantedClip) -> None:
+def _check_unchanged(path: str, clip: WantedClip) -> None:
     """Raise ClipError where the file is not the one that was ingested; hashed anew only if size or mtime moved."""
     try:
-        status = path.stat()
+        found = stat(path)
     except OSError:
         return  # decode finds the words for it
-    if (status.st_size, status.st_mtime_ns) != (clip.n_bytes, clip.mtime_ns) and hash_file(path) != clip.clip_id:
+    if found != (clip.n_bytes, clip.mtime_ns) and hash_file(path) != clip.clip_id:
         raise ClipError("changed", f"{path} is not the file that was ingested; run `timbrel ingest` again")
 
 

@@ -3,12 +3,14 @@
 import os
 import time
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import chain
 
 from features.weights import weight_path
-from pipeline.batches import BATCH_S, cut_batches
+from pipeline.batches import BATCH_S, count_batches, cut_batches
 from pipeline.commit import commit_receipts
 from pipeline.execute import execute, local_cluster
+from pipeline.limits import DEFAULT_LIMIT, TimeLimit
 from pipeline.plan import ExtractionPlan
 from pipeline.progress import OnProgress, no_progress
 from storage_schema.store import Store
@@ -18,8 +20,8 @@ from storage_schema.store import Store
 class ExtractionReport:
     """What an extraction did: clips computed, failed and left alone by stream, wall seconds, and seconds of audio.
 
-    `n_quarantined` counts the clips that failed before and were not tried again. A recording counts once in `audio_s`,
-    however many streams were made of it.
+    `n_quarantined` counts the clips that failed before and were not tried again, `n_adopted` those that an earlier run
+    had computed and did not live to commit. A recording counts once in `audio_s`, however many streams were made of it.
     """
 
     n_ok: dict[str, int]
@@ -27,6 +29,7 @@ class ExtractionReport:
     n_quarantined: dict[str, int]
     audio_s: float
     elapsed_s: float
+    n_adopted: dict[str, int] = field(default_factory=dict)
 
     @property
     def is_complete(self) -> bool:
@@ -40,40 +43,63 @@ def run_extraction(
     *,
     n_workers: int | None = None,
     batch_s: float = BATCH_S,
+    limit: TimeLimit = DEFAULT_LIMIT,
     on_progress: OnProgress = no_progress,
 ) -> ExtractionReport:
     """Extract all that `plan` wants, on `n_workers` processes (by default one a core).
 
+    limit: how long a clip may take before its worker is ended and it is called a failure.
     Interrupting it keeps what has been committed, at most some seconds short of what was done. Nothing is started where
     the plan wants nothing.
     """
     started = time.monotonic()
     n_ok, n_failed = ({stream.spec.stream: 0 for stream in plan.streams} for _ in range(2))
     n_quarantined = {stream.spec.stream: stream.n_quarantined for stream in plan.streams}
-    audio_s: dict[str, float] = {}
-    batches = [batch for stream in plan.streams for batch in cut_batches(stream, batch_s)]
-    if not batches:
-        return ExtractionReport(n_ok, n_failed, n_quarantined, 0.0, time.monotonic() - started)
+    plan, n_adopted = _adopt(store, plan)
+    if not plan.n_wanted:
+        return ExtractionReport(n_ok, n_failed, n_quarantined, 0.0, time.monotonic() - started, n_adopted)
 
-    _fetch_weights(plan, on_progress)
-    totals = {stream.spec.stream: len(stream.wanted) for stream in plan.streams if stream.wanted}
-    for stream, total in totals.items():
-        on_progress(stream, 0, total)
-    n_workers = min(n_workers or os.cpu_count() or 1, len(batches))
-    with local_cluster(n_workers) as client:
-        for receipt in commit_receipts(store, execute(client, store.uri, batches)):
-            stream = receipt.batch.spec.stream
+    fetch_weights(plan, on_progress)
+    totals = {stream.spec.stream: stream.n_wanted for stream in plan.streams if stream.n_wanted}
+    for name, total in totals.items():
+        on_progress(name, 0, total)
+    n_batches = sum(count_batches(stream, batch_s) for stream in plan.streams)
+    batches = chain.from_iterable(cut_batches(stream, batch_s) for stream in plan.streams)
+    heard: set[str] = set()
+    audio_s = 0.0
+    with local_cluster(min(n_workers or os.cpu_count() or 1, n_batches)) as client:
+        for receipt in commit_receipts(store, execute(client, store.uri, batches, limit)):
+            name = receipt.batch.spec.stream
             count = Counter(row.status for row in receipt.rows)
-            n_ok[stream] += count["ok"]
-            n_failed[stream] += count["failed"]
-            audio_s |= {row.clip_id: row.audio_s for row in receipt.rows if row.audio_s is not None}
-            on_progress(stream, n_ok[stream] + n_failed[stream], totals[stream])
-    return ExtractionReport(n_ok, n_failed, n_quarantined, sum(audio_s.values()), time.monotonic() - started)
+            n_ok[name] += count["ok"]
+            n_failed[name] += count["failed"]
+            audio_s += sum(row.audio_s or 0.0 for row in receipt.rows if row.clip_id not in heard)
+            heard |= {row.clip_id for row in receipt.rows if row.audio_s is not None}
+            on_progress(name, n_ok[name] + n_failed[name], totals[name])
+    return ExtractionReport(n_ok, n_failed, n_quarantined, audio_s, time.monotonic() - started, n_adopted)
 
 
-def _fetch_weights(plan: ExtractionPlan, on_progress: OnProgress) -> None:
+def _adopt(store: Store, plan: ExtractionPlan) -> tuple[ExtractionPlan, dict[str, int]]:
+    """What is left of the plan once a killed run's whole parts are committed, and how many clips those held by stream.
+
+    Rows whose part is lost go first, because a row that is good is never replaced.
+    """
+    streams, n_adopted = [], {}
+    for stream in plan.streams:
+        spec = stream.spec
+        if stream.lost:
+            store.requeue(spec.stream, spec.fingerprint, stream.lost)
+        if stream.n_wanted and store.recover(spec):
+            streams.append(stream.without_done(store.snapshot().outstanding(spec.stream, spec.fingerprint)["clip_id"]))
+            n_adopted[spec.stream] = stream.n_wanted - streams[-1].n_wanted
+        else:
+            streams.append(stream)
+    return replace(plan, streams=tuple(streams)), n_adopted
+
+
+def fetch_weights(plan: ExtractionPlan, on_progress: OnProgress) -> None:
     """Have all weights in the cache: once and here, where it shows, rather than by every worker at the same time."""
-    names = sorted({name for stream in plan.streams if stream.wanted for name in stream.spec.weights})
+    names = sorted({name for stream in plan.streams if stream.n_wanted for name in stream.spec.weights})
     for done, name in enumerate(names, start=1):
         weight_path(name)
         on_progress("weights", done, len(names))

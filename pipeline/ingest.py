@@ -5,15 +5,17 @@ missing nowhere; a file whose bytes no decoder takes is found at extraction.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pipeline.datasets import ADAPTERS, ListedClip
-from pipeline.decode import hash_file, probe
+from pipeline.decode import identify
+from pipeline.locations import Location, Stat, folder_of, is_on_s3, join, stats_below
 from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError, InputError
 from storage_schema.store import Store
@@ -39,7 +41,7 @@ class IngestReport:
 
 
 def ingest(
-    store: Store, adapter: str, root: Path, *, dataset: str | None = None, on_progress: OnProgress = no_progress
+    store: Store, adapter: str, root: Location, *, dataset: str | None = None, on_progress: OnProgress = no_progress
 ) -> IngestReport:
     """Bring the table of clips up to what `root` holds now.
 
@@ -49,14 +51,16 @@ def ingest(
     """
     listed = list_clips(adapter, root)
     dataset = dataset or default_name(adapter, root)
-    folder = str(root.absolute().parent if root.is_file() else root.absolute())
+    with _reading(root):
+        folder = folder_of(root)
+        find = stats_below(folder)
     known = _known_rows(store, dataset)
     now = datetime.now(UTC)
 
     with ThreadPoolExecutor(_READERS) as readers:
         try:
             rows = []
-            jobs = readers.map(lambda clip: _row(clip, dataset, folder, known.get(clip.uri), now), listed)
+            jobs = readers.map(lambda clip: _row(clip, dataset, folder, find, known.get(clip.uri), now), listed)
             for done, row in enumerate(jobs, start=1):
                 rows.append(row)
                 on_progress("ingest", done, len(listed))
@@ -78,20 +82,15 @@ def ingest(
     )
 
 
-def list_clips(adapter: str, root: Path) -> Sequence[ListedClip]:
+def list_clips(adapter: str, root: Location) -> Sequence[ListedClip]:
     """What the adapter finds below `root`. Raises InputError for an unknown adapter, or for two clips of one path."""
     if adapter not in ADAPTERS:
         raise InputError(f"there is no dataset kind {adapter!r}; choose from {', '.join(ADAPTERS)}")
-    try:
-        str(root.absolute()).encode()  # the table of clips holds it as UTF-8
-        root.stat()
-    except UnicodeEncodeError as error:
-        raise InputError(f"the name of the folder {root} is no UTF-8; rename it, or a folder above it") from error
-    except OSError as error:
-        raise InputError(
-            f"{root} does not exist or cannot be read ({error.strerror}); name the folder the recordings lie in"
-        ) from error
-    listed = ADAPTERS[adapter](root)
+    with _reading(root):
+        if not is_on_s3(root):
+            str(Path(root).absolute()).encode()  # the table of clips holds it as UTF-8
+            Path(root).stat()
+        listed = ADAPTERS[adapter](root)
     twice = [uri for uri, n in Counter(clip.uri for clip in listed).items() if n > 1]
     if twice:
         raise InputError(
@@ -102,12 +101,24 @@ def list_clips(adapter: str, root: Path) -> Sequence[ListedClip]:
     return listed
 
 
-def default_name(adapter: str, root: Path) -> str:
+def default_name(adapter: str, root: Location) -> str:
     """The name a dataset has when nobody gives it one."""
     if adapter not in ("folder", "csv"):
         return adapter
-    root = root.absolute()
-    return root.parent.name if root.is_file() else root.name
+    return folder_of(root).rpartition("/")[2]
+
+
+@contextmanager
+def _reading(root: Location) -> Iterator[None]:
+    """What goes wrong with the root as a whole, as an InputError that names it."""
+    try:
+        yield
+    except UnicodeEncodeError as error:
+        raise InputError(f"the name of the folder {root} is no UTF-8; rename it, or a folder above it") from error
+    except OSError as error:
+        raise InputError(
+            f"{root} does not exist or cannot be read ({error.strerror}); name the folder the recordings lie in"
+        ) from error
 
 
 def _known_rows(store: Store, dataset: str) -> Mapping[str, ClipRow]:
@@ -122,30 +133,36 @@ def _from_arrow(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def _row(clip: ListedClip, dataset: str, root: str, known: ClipRow | None, now: datetime) -> ClipRow:
+def _row(
+    clip: ListedClip, dataset: str, root: str, find: Callable[[str], Stat], known: ClipRow | None, now: datetime
+) -> ClipRow:
     """One clip's row: the known facts where path, size and mtime are the same, otherwise its hash and header anew."""
-    path = Path(root, clip.uri)
     facts = ClipRow(
         dataset, clip.uri, root, None, None, None, None, None, None,
         clip.labels, clip.split, clip.fold, clip.source_group, None, None, now,
     )  # fmt: skip
+    if clip.problem is not None:
+        return replace(facts, problem_kind="unreadable", problem=clip.problem)
     try:
-        status = path.stat()
-        facts = replace(facts, n_bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        n_bytes, mtime_ns = find(clip.uri)
+        facts = replace(facts, n_bytes=n_bytes, mtime_ns=mtime_ns)
     except (OSError, ValueError):
-        pass  # hash_file says in its own words what is wrong
+        pass  # identify says in its own words what is wrong
     if known is not None and known.clip_id and (known.n_bytes, known.mtime_ns) == (facts.n_bytes, facts.mtime_ns):
         return _with_audio_of(known, facts)
+    if known is not None:
+        facts = replace(facts, replaced_clip_id=known.replaced_clip_id)
     try:
-        facts = replace(facts, clip_id=hash_file(path))
+        clip_id, info = identify(join(root, clip.uri))
     except ClipError as error:
         facts = replace(facts, problem_kind=error.kind, problem=error.message)
         # What was extracted from the bytes it once had stays good: a disk that is not mounted today costs nothing.
         return _with_audio_of(known, facts) if known is not None else facts
-    try:
-        info = probe(path)
-    except ClipError:
-        return facts  # its bytes are known; extraction will say why they are no audio
+    facts = replace(facts, clip_id=clip_id)
+    if known is not None and known.clip_id not in (None, facts.clip_id):
+        facts = replace(facts, replaced_clip_id=known.clip_id)
+    if info is None:
+        return facts
     return replace(facts, duration_s=info.duration_s, sample_rate_hz=info.sample_rate_hz, n_channels=info.n_channels)
 
 
@@ -159,6 +176,7 @@ def _with_audio_of(known: ClipRow, facts: ClipRow) -> ClipRow:
         duration_s=known.duration_s,
         sample_rate_hz=known.sample_rate_hz,
         n_channels=known.n_channels,
+        replaced_clip_id=known.replaced_clip_id,
     )
 
 

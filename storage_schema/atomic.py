@@ -1,10 +1,8 @@
 """Writing so that a crash leaves either nothing or the whole: a temporary sibling, fsync, rename."""
 
+import errno
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from shutil import rmtree
 from uuid import uuid4
 
 
@@ -19,39 +17,42 @@ def write_file(path: Path, content: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-    fsync_folder(path.parent)
+    fsync(path.parent)
 
 
-@contextmanager
-def new_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well, and vanishes when it does not.
+def place_folder(folder: Path, path: Path) -> None:
+    """Rename `folder`, which is on the same disk and already flushed, to `path`, and flush the name.
 
-    Everything in it is flushed to the disk before the rename. Raises FileExistsError where `path` already exists.
+    Raises FileExistsError where `path` is already there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
-    temporary.mkdir()
+    make_folder(path.parent)
     try:
-        yield temporary
-        if path.exists():
-            raise FileExistsError(f"{path} exists already, and is written only once")
-        for folder, _, files in os.walk(temporary, topdown=False):
-            for name in files:
-                _fsync(Path(folder, name))
-            fsync_folder(Path(folder))
-        temporary.rename(path)
-    except BaseException:
-        rmtree(temporary, ignore_errors=True)
+        folder.rename(path)
+    except OSError as error:
+        if error.errno in (errno.EEXIST, errno.ENOTEMPTY):
+            raise FileExistsError(f"{path} exists already, and is written only once") from error
         raise
-    fsync_folder(path.parent)
+    fsync(path.parent)
 
 
-def fsync_folder(path: Path) -> None:
-    """Flush a folder's list of names, which a rename inside it has changed."""
-    _fsync(path)
+def make_folder(path: Path) -> None:
+    """Make `path` and what lacks above it, each name flushed: a folder lost in a power cut takes all in it along."""
+    if not path.is_dir():
+        make_folder(path.parent)
+        path.mkdir(exist_ok=True)
+        fsync(path.parent)
 
 
-def _fsync(path: Path) -> None:
+def fsync_tree(folder: Path) -> None:
+    """Flush every file and folder below `folder`, and itself."""
+    for parent, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            fsync(Path(parent, name))
+        fsync(Path(parent))
+
+
+def fsync(path: Path) -> None:
+    """Flush one file, or a folder's list of names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

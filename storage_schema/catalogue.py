@@ -1,102 +1,183 @@
-"""The two Delta tables: create, merge, read at a version. The only module that imports deltalake.
+"""The rows of the two tables: create, merge, delete, read at a version.
 
-Delta's log gives each commit a number and detects conflicts; a commit that lost the race is tried again here. A merge
-is keyed, so that committing the same rows twice changes nothing.
+A merge is keyed, so that committing the same rows twice changes nothing.
 """
 
-import random
-import time
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
-from deltalake import DeltaTable
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
+from deltalake import CommitProperties, DeltaTable
+from deltalake.exceptions import DeltaError
 
-from storage_schema.errors import ConflictError, ContractError, InputError, StoreError
+from storage_schema.delta import NOTE, commit_change, gone, open_table, storage_options, unreadable
+from storage_schema.errors import ContractError
 
-_MAX_TRIES = 20
-"""Three writers with overlapping keys needed at most a handful; twenty with back-off last about ten seconds."""
-
+Where = Mapping[str, str]
+"""Columns with the value that is wanted of each, such as {"stream": "pitch"}."""
 
 _REPLACES = "old.status = 'failed' AND new.finished_at > old.finished_at"
 """Strictly later, so that committing one receipt twice counts its try once."""
 
 
-def create_table(path: Path, schema: pa.Schema) -> None:
-    """An empty table at `path`; one that is already there is left alone."""
-    DeltaTable.create(str(path), schema=schema, mode="ignore")
+@dataclass(frozen=True)
+class Commit:
+    """One entry of a table's history."""
+
+    version: int
+    at: datetime
+    note: str
 
 
-def current_version(path: Path) -> int:
+def create_table(uri: str, schema: pa.Schema, partition_by: Sequence[str] = ()) -> None:
+    """An empty table at `uri`; one that is already there is left alone."""
+    DeltaTable.create(
+        uri,
+        schema=schema,
+        mode="ignore",
+        partition_by=list(partition_by) or None,
+        configuration={"delta.logRetentionDuration": "interval 36500 days"},  # a snapshot is for ever, or until `gc`
+        storage_options=storage_options(uri),
+    )
+
+
+def current_version(uri: str) -> int:
     """The number of the newest commit."""
-    return _open(path).version()
+    return open_table(uri).version()
 
 
-def read_table(path: Path, version: int, columns: list[str] | None = None) -> pl.DataFrame:
-    """All rows as they were after commit `version`. Raises StoreError where their files are gone or damaged."""
-    table = _open(path, version)
+def read_table(
+    uri: str, version: int, schema: pa.Schema, columns: Sequence[str], where: Where = MappingProxyType({})
+) -> pl.DataFrame:
+    """Rows as they were after commit `version`; columns of `schema` that the table is too old to have are null.
+
+    Raises StoreError where their files are gone or damaged.
+    """
+    table = open_table(uri, version)
+    wanted = list(dict.fromkeys([*columns, *where]))
+    there = {field.name for field in table.schema().fields}
+    # Only whole files are left out here: Arrow cannot compare the string views that Delta writes.
+    partitions = [(name, "=", value) for name, value in where.items() if name in table.metadata().partition_columns]
     try:
-        arrow = table.to_pyarrow_table(columns=columns)
+        found = table.to_pyarrow_table(columns=[name for name in wanted if name in there], filters=partitions or None)
     except (DeltaError, OSError, pa.ArrowException) as error:
-        raise _unreadable(path, error) from error
-    return pl.DataFrame(pl.from_arrow(arrow))
+        raise (gone if version < current_version(uri) else unreadable)(uri, error) from error
+    for name in wanted:
+        if name not in there:
+            found = found.append_column(name, pa.nulls(found.num_rows, schema.field(name).type))
+    frame = pl.DataFrame(pl.from_arrow(found))
+    return frame.filter(*(pl.col(name).cast(pl.String) == value for name, value in where.items())).select(columns)
 
 
-def merge_clips(path: Path, rows: pa.Table) -> None:
+def merge_clips(uri: str, rows: pa.Table, note: str) -> None:
     """Insert the rows of `clips`, replacing those of the same dataset and uri."""
-    _merge(path, rows, key=("dataset", "uri"), update=None, replace=None)
+    _require_distinct(rows, ("dataset", "uri"))
+
+    def merge(table: DeltaTable, commit: CommitProperties) -> None:
+        missing = {field.name for field in rows.schema} - {field.name for field in table.schema().fields}
+        _merger(
+            table, rows, ("dataset", "uri"), commit, merge_schema=bool(missing)
+        ).when_matched_update_all().when_not_matched_insert_all().execute()
+
+    if rows.num_rows:
+        commit_change(uri, note, merge)
 
 
-def merge_extractions(path: Path, rows: pa.Table) -> None:
-    """Insert the rows of `extractions`, each attempt counted.
+def merge_extractions(uri: str, rows: pa.Table, note: str) -> None:
+    """Insert the rows of `extractions`, all of one stream and fingerprint, each attempt counted.
 
     A row that is `ok` is never replaced: where two runs computed the same clip, the first commit wins and the other's
     frames stay unreferenced. A `failed` one is replaced by a later try, its attempts added up.
     """
+    _require_distinct(rows, ("clip_id", "stream", "fingerprint"))
     update = {name: f"new.{name}" for name in rows.schema.names} | {"attempts": "old.attempts + new.attempts"}
-    _merge(path, rows, key=("clip_id", "stream", "fingerprint"), update=update, replace=_REPLACES)
+
+    def merge(table: DeltaTable, commit: CommitProperties) -> None:
+        _merger(table, rows, ("clip_id",), commit, _of_stream(rows)).when_matched_update(
+            updates=update, predicate=_REPLACES
+        ).when_not_matched_insert_all().execute()
+
+    if rows.num_rows:
+        commit_change(uri, note, merge)
 
 
-def _merge(
-    path: Path, rows: pa.Table, *, key: tuple[str, ...], update: dict[str, str] | None, replace: str | None
-) -> None:
-    if rows.num_rows == 0:
-        return
-    if rows.group_by(list(key)).aggregate([]).num_rows < rows.num_rows:
-        raise ContractError(f"{path.name}: two rows of one commit have the same {', '.join(key)}")
-    on = " AND ".join(f"old.{name} = new.{name}" for name in key)
-    for attempt in range(_MAX_TRIES):
-        merger = _open(path).merge(rows, predicate=on, source_alias="new", target_alias="old")
-        if update is None:
-            merger = merger.when_matched_update_all(predicate=replace)
-        else:
-            merger = merger.when_matched_update(updates=update, predicate=replace)
-        try:
-            merger.when_not_matched_insert_all().execute()
-        except CommitFailedError:
-            time.sleep(random.uniform(0.0, 0.05 * (attempt + 1)))
-        except (DeltaError, OSError) as error:
-            raise StoreError(
-                f"the table {path.name} at {path.parent} cannot be written: {error}; make room or mend the rights, and "
-                "run the same command again"
-            ) from error
-        else:
-            return
-    raise ConflictError(f"{path.name}: other writers committed first {_MAX_TRIES} times in a row; try again")
+def move_extractions(uri: str, rows: pa.Table, note: str) -> None:
+    """Have rows of one stream name another part, which holds the same frames; the others stay as they are.
+
+    `rows` has the columns clip_id, stream and fingerprint (the last two constant), part_id, first_row and moved_from:
+    a row that no longer names the part `moved_from` was written anew meanwhile, and is left alone.
+    """
+
+    def merge(table: DeltaTable, commit: CommitProperties) -> None:
+        _merger(table, rows, ("clip_id",), commit, _of_stream(rows)).when_matched_update(
+            updates={"part_id": "new.part_id", "first_row": "new.first_row"}, predicate="old.part_id = new.moved_from"
+        ).execute()
+
+    if rows.num_rows:
+        commit_change(uri, note, merge)
 
 
-def _open(path: Path, version: int | None = None) -> DeltaTable:
+def delete_extractions(uri: str, rows: pa.Table, note: str) -> None:
+    """Delete rows by clip_id; `rows` has the columns clip_id, stream and fingerprint, the last two constant."""
+
+    def merge(table: DeltaTable, commit: CommitProperties) -> None:
+        _merger(table, rows, ("clip_id",), commit, _of_stream(rows)).when_matched_delete().execute()
+
+    if rows.num_rows:
+        commit_change(uri, note, merge)
+
+
+def delete_clips(uri: str, rows: pa.Table, note: str) -> None:
+    """Delete the rows of `clips` with the dataset and uri of `rows`."""
+
+    def merge(table: DeltaTable, commit: CommitProperties) -> None:
+        _merger(table, rows, ("dataset", "uri"), commit).when_matched_delete().execute()
+
+    if rows.num_rows:
+        commit_change(uri, note, merge)
+
+
+def history(uri: str, limit: int) -> list[Commit]:
+    """The newest `limit` commits, oldest first. Raises StoreError where the log cannot be read."""
     try:
-        return DeltaTable(str(path), version=version)
-    except TableNotFoundError as error:
-        raise StoreError(f"the table {path.name} is missing from the store at {path.parent}") from error
-    except (DeltaError, OverflowError) as error:
-        if version is None:
-            raise _unreadable(path, error) from error
-        raise InputError(f"the table {path.name} has no commit {version}; `timbrel status` names the newest") from error
+        entries = open_table(uri).history(limit)
+    except (DeltaError, OSError) as error:
+        raise unreadable(uri, error) from error
+    return [
+        Commit(entry["version"], datetime.fromtimestamp(entry["timestamp"] / 1000, UTC), str(entry.get(NOTE, "")))
+        for entry in reversed(entries)
+    ]
 
 
-def _unreadable(path: Path, error: Exception) -> StoreError:
-    first_line = str(error).partition("\n")[0]  # below it, delta-rs may print the stack of its own threads
-    return StoreError(f"the table {path.name} at {path.parent} cannot be read: {first_line}; restore it from a backup")
+def _merger(
+    table: DeltaTable,
+    rows: pa.Table,
+    key: Iterable[str],
+    commit: CommitProperties,
+    also: str = "",
+    *,
+    merge_schema: bool = False,
+) -> Any:
+    return table.merge(
+        rows,
+        predicate=" AND ".join([*(f"old.{name} = new.{name}" for name in key), *filter(None, [also])]),
+        source_alias="new",
+        target_alias="old",
+        commit_properties=commit,
+        merge_schema=merge_schema,
+    )
+
+
+def _of_stream(rows: pa.Table) -> str:
+    """The stream as literals, so that Delta reads the files of that stream only; both are checked names."""
+    stream, fingerprint = rows["stream"][0].as_py(), rows["fingerprint"][0].as_py()
+    return f"old.stream = '{stream}' AND old.fingerprint = '{fingerprint}'"
+
+
+def _require_distinct(rows: pa.Table, key: Sequence[str]) -> None:
+    if rows.group_by(list(key)).aggregate([]).num_rows < rows.num_rows:
+        raise ContractError(f"two rows of one commit have the same {', '.join(key)}")

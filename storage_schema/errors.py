@@ -19,10 +19,15 @@ FailureKind = Literal[
     "undecodable",  # bytes that no decoder takes
     "not_finite",  # NaN or infinity among the samples
     "extractor",  # the extractor raised, or returned numbers that break its own spec
+    "crashed",  # its worker process died of it: abort, segmentation fault, out of memory
+    "timeout",  # its worker process was ended because it took longer than its time limit
 ]
 """What can be wrong with one clip. Stored in the catalogue, so a kind is never renamed."""
 
 FAILURE_KINDS: tuple[str, ...] = get_args(FailureKind)
+
+FILE_FAILURES: tuple[FailureKind, ...] = ("vanished", "unreadable", "changed")
+"""Those that speak of the file and not of its sound: over as soon as the file is back."""
 
 
 class TimbrelError(Exception):

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from storage_schema.errors import InputError
-from storage_schema.layout import Layout
-from storage_schema.parts import PartEntry, read_rows
+from storage_schema.files import Files
+from storage_schema.parts import Part, PartEntry, read_rows
 from storage_schema.streams import Arrays, StreamSpec
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ class StreamReader:
     """The clips of one stream with one fingerprint. `locations` maps each clip_id that is there to its frames."""
 
     spec: StreamSpec
-    layout: Layout
+    files: Files
     locations: Mapping[str, Location]
 
     @property
@@ -88,12 +88,12 @@ class StreamReader:
         for i, clip_id in enumerate(wanted):
             by_part[self.locations[clip_id].part_id].append(i)
         for part_id, members in by_part.items():
-            path = self.layout.part(self.spec.stream, self.fingerprint, part_id)
+            part = Part(self.files, self.spec, part_id)
             entries = [
                 PartEntry(wanted[i], self.locations[wanted[i]].first_row, self.locations[wanted[i]].n_rows)
                 for i in members
             ]
-            for i, found in zip(members, read_rows(path, list(arrays), entries), strict=True):
+            for i, found in zip(members, read_rows(part, list(arrays), entries), strict=True):
                 for name, values in found.items():
                     arrays[name][offsets[i] : offsets[i + 1]] = values
         return Ragged(wanted, offsets, arrays)

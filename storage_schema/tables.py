@@ -37,6 +37,7 @@ CLIPS = pa.schema(
         _column("problem_kind", pa.string(), "why the file could not even be hashed; null where it could"),
         _column("problem", pa.string(), "the same as a sentence"),
         _column("ingested_at", _TIME, "when this row was last written", nullable=False),
+        _column("replaced_clip_id", pa.string(), "the clip that lay here before its bytes changed, else null"),
     ]
 )
 
@@ -50,7 +51,7 @@ EXTRACTIONS = pa.schema(
         _column("first_row", pa.int64(), "ok: the clip's first frame in the part"),
         _column("n_rows", pa.int64(), "ok: how many frames it has"),
         _column("audio_s", pa.float64(), "ok: seconds of audio decoded"),
-        _column("elapsed_ms", pa.float64(), "wall time of this clip's share of its batch, decoding included"),
+        _column("elapsed_ms", pa.float64(), "this clip's share of its batch's wall time; null where nobody saw it"),
         _column("stage", pa.string(), "failed: decode or extract"),
         _column("kind", pa.string(), "failed: one of storage_schema.errors.FAILURE_KINDS"),
         _column("message", pa.string(), "failed: a sentence that names the file"),
@@ -58,6 +59,9 @@ EXTRACTIONS = pa.schema(
         _column("finished_at", _TIME, "when the last try ended", nullable=False),
     ]
 )
+
+PARTITION_BY = ("stream", "fingerprint")
+"""The columns by which the files of `extractions` lie apart, so that one stream is read without the others."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class ClipRow:
     problem_kind: FailureKind | None
     problem: str | None
     ingested_at: datetime
+    replaced_clip_id: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,24 @@ class ExtractionRow:
         """The row of a clip that could not be extracted, this try being its first."""
         where = (None, None, None, None, None)
         return cls(clip_id, stream, fingerprint, "failed", *where, stage, kind, message, 1, datetime.now(UTC))
+
+    @classmethod
+    def ok(
+        cls,
+        clip_id: str,
+        stream: str,
+        fingerprint: str,
+        *,
+        part_id: str,
+        first_row: int,
+        n_rows: int,
+        audio_s: float | None,
+        elapsed_ms: float | None,
+        finished_at: datetime,
+    ) -> "ExtractionRow":
+        """The row of a clip whose frames lie in a part, this try being its first."""
+        where = (part_id, first_row, n_rows, audio_s, elapsed_ms)
+        return cls(clip_id, stream, fingerprint, "ok", *where, None, None, None, 1, finished_at)
 
 
 def to_table(rows: Iterable[ClipRow] | Iterable[ExtractionRow], schema: pa.Schema) -> pa.Table:

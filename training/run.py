@@ -22,7 +22,6 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from storage_schema.atomic import new_folder
 from storage_schema.errors import InputError, StoreError
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
@@ -69,9 +68,8 @@ def train(
     started = datetime.now(UTC)
     pinned = store.snapshot() if snapshot is None else snapshot
     name = run_id or f"{re.sub('[^A-Za-z0-9]+', '-', recipe.data.dataset).strip('-')}-{started:%Y%m%d-%H%M%S}"
-    folder = store.run_folder(name)
-    if folder.exists():
-        raise InputError(f"there is a run {name!r} in this store already; choose another run id, or remove {folder}")
+    if store.has_run(name):
+        raise InputError(f"there is a run {name!r} in the store at {store.uri} already; choose another run id")
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
     corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints)
@@ -94,7 +92,7 @@ def train(
     )
     result, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
     try:
-        with new_folder(folder) as new:
+        with store.new_run(name) as new:
             for fold, model in zip(corpus.folds, models, strict=True):
                 (new / f"fold_{fold.number}").mkdir()
                 save_checkpoint(new / f"fold_{fold.number}", model)
@@ -119,10 +117,10 @@ def evaluate(
     since are judged too where the dataset itself says that they are test clips.
     Raises StoreError for a run that is missing or damaged, InputError where the snapshot does not fit the models.
     """
-    folder = store.run_folder(run_id)
-    written = read_result(folder)
+    with store.open_run(run_id) as folder:
+        written = read_result(folder)
+        models = load_models(folder)
     pinned = store.snapshot(written.provenance.snapshot) if snapshot is None else snapshot
-    models = load_models(folder)
     recipe = next(iter(models.values())).recipe
     if recipe.split.kind == "held_out" and pinned.id != written.provenance.snapshot:
         raise InputError(

@@ -1,14 +1,14 @@
 """`timbrel`: the commands put together, and what becomes of errors.
 
-Exit code 0: all that was asked for was done. 1: some clips failed. 2: the question was wrong, or the store is not what
-was expected. 130: interrupted.
+Exit code 0: all that was asked for was done. 1: some clips failed, or something was found that is not well. 2: the
+question was wrong, or the store is not what was expected. 130: interrupted.
 """
 
 import sys
 
 import typer
 
-from flows.cli import models, run, store, weights
+from flows.cli import models, quarantine, run, store, upkeep, weights
 from flows.cli.output import printable
 from storage_schema.errors import ContractError, TimbrelError
 
@@ -40,6 +40,12 @@ app.command("evaluate")(models.evaluate_command)
 app.command("predict")(models.predict_command)
 app.command("run")(run.run_command)
 app.command("demo")(run.demo_command)
+app.command("snapshots")(upkeep.snapshots_command)
+app.command("verify")(upkeep.verify_command)
+app.command("repair")(upkeep.repair_command)
+app.command("compact")(upkeep.compact_command)
+app.command("gc")(upkeep.gc_command)
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(weights.app, name="weights")
 
 

@@ -5,13 +5,19 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DeviceOption, JsonOption, RunSnapshotOption, SnapshotOption, StoreOption, checked_run
+from flows.cli.options import DeviceOption, JsonOption, RunSnapshotOption, SnapshotOption, StoreOption, open_store_of
 from flows.cli.output import print_json, print_result, print_table, say
+from storage_schema.errors import InputError
 
 
 def train_command(
-    recipe: Annotated[Path, typer.Argument(help="A TOML file that says what to train; see recipes/.")],
     store: StoreOption,
+    recipe: Annotated[
+        Path | None, typer.Argument(help="A TOML file that says what to train; see recipes/.", show_default=False)
+    ] = None,
+    like: Annotated[
+        str | None, typer.Option("--like", metavar="RUN", help="Repeat this run: its recipe on its snapshot.")
+    ] = None,
     device: DeviceOption = "auto",
     snapshot: SnapshotOption = None,
     as_json: JsonOption = False,
@@ -20,22 +26,38 @@ def train_command(
 
     Example: timbrel train recipes/esc10.toml --store features.timbrel
     """
+    if (recipe is None) == (like is None):
+        raise InputError("name a recipe, as in `timbrel train recipes/esc10.toml`, or a run to repeat with --like RUN")
+    if like is not None and snapshot is not None:
+        raise InputError("--like reads the snapshot of the run it repeats; leave --snapshot out")
     from flows.display import progress
     from storage_schema.store import open_store
     from training.recipe import load_recipe
+    from training.repeat import Repetition, repeat
     from training.report import write_report
     from training.run import train
 
-    plan = load_recipe(recipe)
-    opened = open_store(store)
+    plan = None if recipe is None else load_recipe(recipe)
+    opened = open_store(store) if like is None else open_store_of(store, like)
+    repetition: Repetition | None = None
     with progress(quiet=as_json) as show:
-        result = train(opened, plan, snapshot=opened.snapshot(snapshot), device=device, on_progress=show)
-    report = write_report(opened.run_folder(result.run_id), result)
+        if plan is not None:
+            result = train(opened, plan, snapshot=opened.snapshot(snapshot), device=device, on_progress=show)
+        else:
+            assert like is not None
+            repetition = repeat(opened, like, device=device, on_progress=show)
+            result = repetition.again
+    report = write_report(opened, result)
     if as_json:
-        print_json(result.model_dump() | {"report": str(report)})
-    else:
-        print_result(result, title=f"run {result.run_id}")
-        say(f"report: {report}")
+        print_json(result.model_dump() | {"report": report})
+        return
+    print_result(result, title=f"run {result.run_id}")
+    say(f"report: {report}")
+    if repetition is not None:
+        differences = ", ".join(repetition.differences)
+        say(f"other figures than run {like}: {differences}" if differences else f"the same figures as run {like}")
+        if repetition.changed_versions:
+            say(f"other libraries: {', '.join(repetition.changed_versions)}")
 
 
 def evaluate_command(
@@ -49,11 +71,9 @@ def evaluate_command(
     Example: timbrel evaluate esc50-20260101-120000 --store features.timbrel
     """
     from flows.display import progress
-    from storage_schema.store import open_store
     from training.run import evaluate
 
-    checked_run(store, run)
-    opened = open_store(store)
+    opened = open_store_of(store, run)
     with progress(quiet=as_json) as show:
         result = evaluate(opened, run, None if snapshot is None else opened.snapshot(snapshot), on_progress=show)
     if as_json:
@@ -64,7 +84,7 @@ def evaluate_command(
 
 def predict_command(
     run: Annotated[str, typer.Argument(help="The id of a run, as `timbrel status` lists it.")],
-    files: Annotated[list[Path], typer.Argument(help="Recordings of any length and rate.")],
+    files: Annotated[list[str], typer.Argument(help="Recordings of any length and rate, paths or s3:// uris.")],
     store: StoreOption,
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels to print a file.")] = 3,
     as_json: JsonOption = False,
@@ -76,8 +96,7 @@ def predict_command(
     from flows.display import progress
     from flows.predict import predict_files
 
-    folder = checked_run(store, run)
-    with progress(quiet=as_json) as show:
+    with open_store_of(store, run).open_run(run) as folder, progress(quiet=as_json) as show:
         predictions = predict_files(folder, files, on_progress=show)
     if as_json:
         print_json([vars(prediction) for prediction in predictions])

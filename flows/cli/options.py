@@ -2,8 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,8 +11,14 @@ from storage_schema.errors import InputError
 from storage_schema.fingerprint import Json
 from storage_schema.streams import StreamSpec
 
+if TYPE_CHECKING:
+    from storage_schema.store import Store
+
 StoreOption = Annotated[
-    str, typer.Option("--store", "-s", envvar="TIMBREL_STORE", help="Folder of the store.", show_envvar=True)
+    str,
+    typer.Option(
+        "--store", "-s", envvar="TIMBREL_STORE", help="The store: a folder, or s3://bucket/prefix.", show_envvar=True
+    ),
 ]
 StreamsOption = Annotated[str, typer.Option("--streams", help="Streams, separated by commas.")]
 SetOption = Annotated[
@@ -24,7 +29,19 @@ WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one a core")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
+RootArgument = Annotated[
+    str, typer.Argument(help="Where the recordings lie: a folder or s3://bucket/prefix (csv: the CSV or its folder).")
+]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+TimeLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--time-limit",
+        min=0.1,
+        help="Seconds that a clip may take for each second of its audio, beside 30 s, before it counts as hung.",
+        show_default="10",
+    ),
+]
 RetryOption = Annotated[bool, typer.Option("--retry-failed", help="Try clips again that failed before.")]
 SnapshotOption = Annotated[
     str | None, typer.Option("--snapshot", help="Read this state of the store.", show_default="the newest")
@@ -71,13 +88,12 @@ def parse_specs(streams: str, settings: Sequence[str] | None) -> list[StreamSpec
     return [spec_for(name, parameters.get(name)) for name in names]
 
 
-def checked_run(store_uri: str, run: str) -> Path:
-    """The folder of a finished run, named by its id. Raises InputError naming the newest runs where it is unknown."""
+def open_store_of(store_uri: str, run: str) -> "Store":
+    """The store, which has the finished run `run`. Raises InputError naming the newest runs where it is unknown."""
     from storage_schema.store import open_store
 
     store = open_store(store_uri)
-    folder = store.run_folder(run)
-    if not folder.is_dir():
+    if not store.has_run(run):
         newest = ", ".join(store.runs()[-3:]) or "none yet; `timbrel train RECIPE` makes one"
         raise InputError(f"the store at {store_uri} has no run {run!r}; its newest: {newest}")
-    return folder
+    return store

@@ -9,6 +9,7 @@ from flows.cli.options import (
     ALL_DEFAULT_STREAMS,
     DeviceOption,
     JsonOption,
+    RootArgument,
     SetOption,
     StoreOption,
     StreamsOption,
@@ -22,7 +23,7 @@ from flows.cli.output import print_json, print_result, say
 
 def run_command(
     kind: Annotated[str, typer.Argument(help="folder, csv, esc50, fsd50k, urbansound8k or general_midi.")],
-    root: Annotated[Path, typer.Argument(help="Where the recordings lie.")],
+    root: RootArgument,
     store: StoreOption,
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Train this; without it, only extract.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="File the clips under this name.")] = None,

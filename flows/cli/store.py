@@ -1,6 +1,6 @@
 """Commands on the store: ingest, plan, extract, status."""
 
-from pathlib import Path
+import os
 from typing import Annotated
 
 import typer
@@ -9,21 +9,24 @@ from flows.cli.options import (
     ALL_DEFAULT_STREAMS,
     JsonOption,
     RetryOption,
+    RootArgument,
     SetOption,
     SnapshotOption,
     StoreOption,
     StreamsOption,
+    TimeLimitOption,
     WorkersOption,
     parse_specs,
 )
 from flows.cli.output import hours, print_json, print_table, say
+from flows.cli.rough import costs_in_words, rough_size, rough_time
 
 _RUNS_SHOWN = 10
 
 
 def ingest_command(
     kind: Annotated[str, typer.Argument(help="folder, csv, esc50, fsd50k, urbansound8k or general_midi.")],
-    root: Annotated[Path, typer.Argument(help="Where the recordings lie (for csv: the CSV file, or its folder).")],
+    root: RootArgument,
     store: StoreOption,
     dataset: Annotated[str | None, typer.Option("--dataset", help="File the clips under this name.")] = None,
     as_json: JsonOption = False,
@@ -56,48 +59,72 @@ def plan_command(
     store: StoreOption,
     streams: StreamsOption = ALL_DEFAULT_STREAMS,
     settings: SetOption = None,
+    workers: WorkersOption = None,
     retry_failed: RetryOption = False,
     snapshot: SnapshotOption = None,
+    no_probe: Annotated[
+        bool, typer.Option("--no-probe", help="Estimate by history alone, without trying a few clips of new streams.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Say what an extraction would do, and why, without doing it.
+    """Say what an extraction would do, why, and what it would cost, without doing it.
 
     Example: timbrel plan --store features.timbrel --set pitch.model=full
     """
+    from flows.display import progress
+    from pipeline.estimate import estimate
     from pipeline.plan import plan_extraction
     from storage_schema.store import open_store
 
     specs = parse_specs(streams, settings)
-    plan = plan_extraction(open_store(store).snapshot(snapshot), specs, retry_failed=retry_failed)
+    state = open_store(store).snapshot(snapshot)
+    plan = plan_extraction(state, specs, retry_failed=retry_failed)
+    with progress(quiet=as_json) as show:
+        costs = estimate(plan, state, workers or os.cpu_count() or 1, with_probe=not no_probe, on_progress=show)
     if as_json:
         document = {
             stream.spec.stream: {
                 "fingerprint": stream.spec.fingerprint,
                 "clips": stream.n_clips,
                 "done": stream.n_done,
-                "wanted": len(stream.wanted),
+                "wanted": stream.n_wanted,
                 "failed_before": stream.n_quarantined,
                 "audio_s": stream.audio_s,
                 "reasons": dict(stream.reasons),
+                "estimate": {
+                    "work_s": cost.work_s,
+                    "bytes": cost.n_bytes,
+                    "source": cost.source,
+                    "problem": cost.problem,
+                },
             }
-            for stream in plan.streams
+            for stream, cost in zip(plan.streams, costs.streams, strict=True)
         }
-        print_json({"snapshot": plan.snapshot_id, "streams": document})
+        total = {
+            "workers": costs.n_workers,
+            "wall_s": costs.wall_s,
+            "bytes": costs.n_bytes,
+            "is_complete": costs.is_complete,
+        }
+        print_json({"snapshot": plan.snapshot_id, "streams": document, "estimate": total})
         return
     rows = [
         (
             stream.spec.stream,
             f"{stream.n_done:,} of {stream.n_clips:,}",
-            len(stream.wanted),
+            stream.n_wanted,
             stream.n_quarantined,
             hours(stream.audio_s),
+            "unknown" if cost.work_s is None else rough_time(cost.work_s / costs.n_workers),
+            "unknown" if cost.n_bytes is None else rough_size(cost.n_bytes),
             "; ".join(f"{reason}: {n:,}" for reason, n in stream.reasons.items()) or "nothing to do",
         )
-        for stream in plan.streams
+        for stream, cost in zip(plan.streams, costs.streams, strict=True)
     ]
-    print_table(
-        ("stream", "done", "wanted", "failed before", "audio", "why"), rows, title=f"snapshot {plan.snapshot_id}"
-    )
+    columns = ("stream", "done", "wanted", "failed before", "audio", "time", "size", "why")
+    print_table(columns, rows, title=f"snapshot {plan.snapshot_id}")
+    if plan.n_wanted:
+        say(costs_in_words(costs))
 
 
 def extract_command(
@@ -106,6 +133,7 @@ def extract_command(
     settings: SetOption = None,
     workers: WorkersOption = None,
     retry_failed: RetryOption = False,
+    time_limit: TimeLimitOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Extract what is missing, in parallel; what is done stays done. Ctrl-C keeps what was committed.
@@ -119,23 +147,26 @@ def extract_command(
     opened = open_store(store)
     plan = plan_extraction(opened.snapshot(), specs, retry_failed=retry_failed)
     n_ok = {spec.stream: 0 for spec in specs}
-    n_failed, audio_s, elapsed_s = dict(n_ok), 0.0, 0.0
+    n_failed, n_adopted, audio_s, elapsed_s = dict(n_ok), dict(n_ok), 0.0, 0.0
     if plan.n_wanted:
         from flows.display import progress
         from pipeline.extraction import run_extraction
+        from pipeline.limits import time_limit_of
 
+        limit = time_limit_of(time_limit)
         with progress(quiet=as_json) as show:
-            report = run_extraction(opened, plan, n_workers=workers, on_progress=show)
+            report = run_extraction(opened, plan, n_workers=workers, limit=limit, on_progress=show)
         n_ok, n_failed, audio_s, elapsed_s = report.n_ok, report.n_failed, report.audio_s, report.elapsed_s
+        n_adopted |= report.n_adopted
     if as_json:
         failed_before = {stream.spec.stream: stream.n_quarantined for stream in plan.streams}
-        computed = {"computed": n_ok, "failed": n_failed, "failed_before": failed_before}
+        computed = {"computed": n_ok, "adopted": n_adopted, "failed": n_failed, "failed_before": failed_before}
         print_json(computed | {"audio_s": audio_s, "elapsed_s": elapsed_s})
     else:
         rows = [
             (
                 stream.spec.stream,
-                f"{stream.n_done + n_ok[stream.spec.stream]:,} of {stream.n_clips:,}",
+                f"{stream.n_done + n_adopted[stream.spec.stream] + n_ok[stream.spec.stream]:,} of {stream.n_clips:,}",
                 n_ok[stream.spec.stream],
                 n_failed[stream.spec.stream],
                 stream.n_quarantined,
@@ -143,10 +174,12 @@ def extract_command(
             for stream in plan.streams
         ]
         print_table(("stream", "coverage", "computed", "failed", "failed before"), rows)
-        if elapsed_s:
+        if any(n_adopted.values()):
+            say(f"{sum(n_adopted.values()):,} were there already, computed by a run that did not live to commit them")
+        if audio_s:
             say(f"{hours(audio_s)} of audio in {hours(elapsed_s)}: {audio_s / elapsed_s:.1f} times real time")
         if plan.n_quarantined or any(n_failed.values()):
-            say("`timbrel status` says what failed and why; `timbrel extract --retry-failed` tries it again")
+            say("`timbrel quarantine list` says what failed and why, `timbrel quarantine retry` tries it again")
     raise typer.Exit(1 if plan.n_quarantined or any(n_failed.values()) else 0)
 
 
@@ -184,6 +217,7 @@ def status_command(store: StoreOption, snapshot: SnapshotOption = None, as_json:
     if problems:
         rows_ = [(p["stream"] or "(ingest)", p["kind"], p["attempts"], p["message"]) for p in problems]
         print_table(("stream", "kind", "attempts", "what happened"), rows_, title=f"{len(problems):,} failures")
+        say("`timbrel quarantine list` says more; `retry` and `forget` beside it do something about them")
     if runs:
         older = f"; {len(runs) - _RUNS_SHOWN} older ones" if len(runs) > _RUNS_SHOWN else ""
         say(f"training runs, the newest first: {', '.join(reversed(runs[-_RUNS_SHOWN:]))}{older}")

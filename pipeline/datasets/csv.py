@@ -5,20 +5,21 @@ optionally `split` (train, validation, test), `fold` (a whole number) and `group
 field means that there is none.
 """
 
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from pipeline.datasets.listing import ListedClip, Row, clips_from_rows, parse_fold, read_rows, split_labels
+from pipeline.locations import Location, is_folder, join
 
 METADATA_NAME = "metadata.csv"
 """What the table is called where the root is a folder."""
 
 
-def list_clips(root: Path) -> list[ListedClip]:
+def list_clips(root: Location) -> list[ListedClip]:
     """The clips that `root`, a CSV file or a folder with `metadata.csv`, lists; their files need not be there.
 
     Raises InputError where the file is missing, has not the columns, or has lines that make no clip.
     """
-    path = root / METADATA_NAME if root.is_dir() else root
+    path = join(root, METADATA_NAME) if is_folder(root) else root
     return clips_from_rows(path, read_rows(path, ("path|filename", "labels|label")), _clip)
 
 

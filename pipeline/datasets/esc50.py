@@ -7,14 +7,13 @@ Clips of one `src_file` are cuts of one Freesound recording. Source: K. J. Picza
 Classification, ACM Multimedia 2015.
 """
 
-from pathlib import Path
-
 from pipeline.datasets.listing import ListedClip, Row, clips_from_rows, parse_fold, read_rows
+from pipeline.locations import Location, join
 
 
-def list_clips(root: Path) -> list[ListedClip]:
+def list_clips(root: Location) -> list[ListedClip]:
     """The clips of `meta/esc50.csv`. InputError where it is missing or malformed."""
-    path = root / "meta" / "esc50.csv"
+    path = join(root, "meta/esc50.csv")
     return clips_from_rows(path, read_rows(path, ("filename", "fold", "category", "src_file")), _clip)
 
 

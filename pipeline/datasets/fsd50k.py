@@ -8,17 +8,16 @@ Who uploaded a clip is not in these tables, so there is no source group; the off
 apart. Source: Fonseca et al., FSD50K: An Open Dataset of Human-Labeled Sound Events, IEEE/ACM TASLP 30, 2022.
 """
 
-from pathlib import Path
-
 from pipeline.datasets.listing import ListedClip, Row, clips_from_rows, read_rows, split_labels
+from pipeline.locations import Location, join
 from storage_schema.errors import InputError
 
 _DEV_SPLITS = {"train": "train", "val": "validation"}
 
 
-def list_clips(root: Path) -> list[ListedClip]:
+def list_clips(root: Location) -> list[ListedClip]:
     """The clips of both tables: dev as train and validation, eval as test. InputError where one is malformed."""
-    dev, evaluation = (root / "FSD50K.ground_truth" / name for name in ("dev.csv", "eval.csv"))
+    dev, evaluation = (join(root, f"FSD50K.ground_truth/{name}.csv") for name in ("dev", "eval"))
     clips = clips_from_rows(dev, read_rows(dev, ("fname", "labels", "split")), _dev_clip)
     clips += clips_from_rows(evaluation, read_rows(evaluation, ("fname", "labels")), _eval_clip)
     return sorted(clips, key=lambda clip: clip.uri)

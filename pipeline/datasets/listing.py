@@ -5,12 +5,14 @@ dataset can name a file that is not its own. Problems are collected and raised t
 """
 
 import csv
+import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TypeAlias
 
+from pipeline.locations import Location, open_file
 from storage_schema.errors import InputError
 
 SPLITS = ("train", "validation", "test")
@@ -24,7 +26,8 @@ class ListedClip:
 
     uri: path below the root with forward slashes; InputError where it is empty, absolute or leaves the root.
     split, fold: the dataset's own, None where it has none. source_group: clips that share one are near-duplicates or
-    cuts of one recording, and must not be parted between train and test.
+    cuts of one recording, and must not be parted between train and test. problem: a sentence that says why the file
+    cannot be read by its name, where that shows already.
     """
 
     uri: str
@@ -32,6 +35,7 @@ class ListedClip:
     split: str | None = None
     fold: int | None = None
     source_group: str | None = None
+    problem: str | None = None
 
     def __post_init__(self) -> None:
         parts = self.uri.split("/")
@@ -41,13 +45,13 @@ class ListedClip:
             raise InputError(f"a split is one of {', '.join(SPLITS)}, not {self.split!r}")
 
 
-Adapter: TypeAlias = Callable[[Path], list[ListedClip]]
+Adapter: TypeAlias = Callable[[Location], list[ListedClip]]
 """Lists the clips below a root, sorted by uri. Raises InputError where the root or its metadata is not as it should."""
 
 Row: TypeAlias = Mapping[str, str]
 
 
-def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
+def read_rows(path: Location, columns: Sequence[str]) -> list[tuple[int, Row]]:
     """The rows of the CSV at `path`, each with the number of the line it ends on; blank rows are left out.
 
     UTF-8, with or without a byte order mark; a field has at most 131,072 characters (the csv module's own bound).
@@ -55,9 +59,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
     Raises InputError where the file is missing, is no CSV, lacks one of `columns`, or has rows of another width.
     """
     try:
-        if path.exists() and not path.is_file():  # a pipe would wait for a writer, and a device has no end
-            raise InputError(f"{path} is no regular file; name a CSV file")
-        with path.open(newline="", encoding="utf-8-sig") as file:
+        with open_file(path) as raw, io.TextIOWrapper(io.BufferedReader(raw), "utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, strict=True)
             header = [name.strip() for name in reader.fieldnames or ()]
             reader.fieldnames = header
@@ -67,7 +69,9 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
             rows: list[tuple[int, Row]] = [(reader.line_num, row) for row in reader if any(row.values())]
     except FileNotFoundError as error:
         raise InputError(f"there is no {path}, which lists the recordings; check the root of the dataset") from error
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}; name a CSV file that can") from error
+    except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as CSV in UTF-8: {error}; export it again") from error
     with collected_problems(path) as problems:
         problems += [
@@ -79,7 +83,7 @@ def read_rows(path: Path, columns: Sequence[str]) -> list[tuple[int, Row]]:
 
 
 def clips_from_rows(
-    path: Path, rows: Sequence[tuple[int, Row]], to_clip: Callable[[Row], ListedClip]
+    path: Location, rows: Sequence[tuple[int, Row]], to_clip: Callable[[Row], ListedClip]
 ) -> list[ListedClip]:
     """One clip a row, sorted by uri; `path` is named in the InputError that reports every row that makes none."""
     clips = []
@@ -93,7 +97,7 @@ def clips_from_rows(
 
 
 @contextmanager
-def collected_problems(path: Path) -> Iterator[list[str]]:
+def collected_problems(path: Location) -> Iterator[list[str]]:
     """A list to append problems to; at the end of the block one InputError tells of them all."""
     problems: list[str] = []
     yield problems
@@ -116,6 +120,6 @@ def split_labels(text: str, separator: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(label for part in text.split(separator) if (label := part.strip())))
 
 
-def posix(path: PurePosixPath | Path) -> str:
+def posix(path: PurePosixPath) -> str:
     """A path as text that a table can hold: bytes of a name that are no UTF-8 are written as backslash escapes."""
     return path.as_posix().encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -7,14 +7,13 @@ Excerpts of one `fsID` are cuts of one Freesound recording. Source: Salamon, Jac
 for Urban Sound Research, ACM Multimedia 2014.
 """
 
-from pathlib import Path
-
 from pipeline.datasets.listing import ListedClip, Row, clips_from_rows, parse_fold, read_rows
+from pipeline.locations import Location, join
 
 
-def list_clips(root: Path) -> list[ListedClip]:
+def list_clips(root: Location) -> list[ListedClip]:
     """The clips of `metadata/UrbanSound8K.csv`. InputError where it is missing or malformed."""
-    path = root / "metadata" / "UrbanSound8K.csv"
+    path = join(root, "metadata/UrbanSound8K.csv")
     return clips_from_rows(path, read_rows(path, ("slice_file_name", "fsID", "fold", "class")), _clip)
 
 

@@ -12,7 +12,7 @@ CHEAP = ("--streams", "waveform,logmel", "--workers", "1")
 
 
 def test_from_a_folder_to_a_covered_store(timbrel, ingested):
-    code, out, _ = timbrel("plan", "--store", ingested, "--streams", "waveform")
+    code, out, _ = timbrel("plan", "--store", ingested, "--streams", "waveform", "--no-probe")
     assert code == 0
     assert "0 of 4" in out
     assert "new clip: 4" in out
@@ -24,6 +24,32 @@ def test_from_a_folder_to_a_covered_store(timbrel, ingested):
     assert code == 0
     assert "audio: 4 clips" in out
     assert out.count("4 of 4") == 2
+
+
+def test_plan_says_what_the_rest_costs_by_history_by_a_probe_or_not_at_all(timbrel, ingested, audio):
+    timbrel("extract", "--store", ingested, "--streams", "waveform", "--workers", "1")
+    write_sine(audio / "new.wav", 700, 0.2)
+    timbrel("ingest", "folder", audio, "--store", ingested)
+    ask = ("plan", "--store", ingested, "--streams", "waveform,logmel", "--workers", "1")
+    code, out, err = timbrel(*ask)
+    assert code == 0
+    assert "on 1 worker, " in out
+    assert "by trying a few clips of logmel" in out
+    assert "probing logmel: 1 of 1" in err
+    assert "waveform" not in err
+    code, out, err = timbrel(*ask, "--no-probe")
+    assert (code, err) == (0, "")
+    assert "unknown" in out
+    assert "logmel unknown: never extracted, and not probed" in out
+    code, out, err = timbrel(*ask, "--json")
+    assert (code, err) == (0, "")
+    document = json.loads(out)
+    streams = {name: stream["estimate"] for name, stream in document["streams"].items()}
+    assert {name: each["source"] for name, each in streams.items()} == {"waveform": "history", "logmel": "probe"}
+    total = document["estimate"]
+    assert total["bytes"] == sum(each["bytes"] for each in streams.values()) > 0
+    assert total["wall_s"] > sum(each["work_s"] for each in streams.values()) > 0
+    assert (total["workers"], total["is_complete"]) == (1, True)
 
 
 def test_second_extract_computes_nothing_and_starts_no_cluster(timbrel, ingested, monkeypatch):
@@ -52,7 +78,7 @@ def test_failed_clip_shows_in_the_exit_code_and_in_the_status(timbrel, ingested,
     code, out, _ = timbrel("extract", "--store", ingested, *CHEAP)
     assert code == 1
     assert out.count("3 of 5") == 2
-    assert "--retry-failed" in out
+    assert "`timbrel quarantine list` says what failed" in out
     code, out, _ = timbrel("status", "--store", ingested, "--json")
     problems = json.loads(out)["problems"]
     assert {(p["uri"], p["kind"]) for p in problems} == {
@@ -66,6 +92,7 @@ def test_failed_clip_shows_in_the_exit_code_and_in_the_status(timbrel, ingested,
     out = timbrel("extract", "--store", ingested, *CHEAP, "--retry-failed", "--json")[1]
     assert json.loads(out) | {"audio_s": 0, "elapsed_s": 0} == {
         "computed": {"waveform": 1, "logmel": 1},
+        "adopted": {"waveform": 0, "logmel": 0},
         "failed": {"waveform": 1, "logmel": 1},
         "failed_before": {"waveform": 0, "logmel": 0},
         "audio_s": 0,
@@ -77,7 +104,7 @@ def test_snapshot_named_by_status_reads_the_older_state(timbrel, ingested):
     before = json.loads(timbrel("status", "--store", ingested, "--json")[1])["snapshot"]
     timbrel("extract", "--store", ingested, *CHEAP)
     assert json.loads(timbrel("status", "--store", ingested, "--snapshot", before, "--json")[1])["coverage"] == []
-    plan = json.loads(timbrel("plan", "--store", ingested, "--snapshot", before, "--json")[1])
+    plan = json.loads(timbrel("plan", "--store", ingested, "--snapshot", before, "--no-probe", "--json")[1])
     assert plan["streams"]["pitch"]["wanted"] == 4
 
 
@@ -126,17 +153,20 @@ def test_wrong_stream_parameter_or_snapshot_is_one_sentence(timbrel, ingested, w
 
 
 def test_store_of_another_schema_version_is_refused(timbrel, ingested):
-    (ingested / "timbrel.json").write_text('{"schema_version": 2}')
+    (ingested / "timbrel.json").write_text('{"schema_version": 3}')
     for command in (("status",), ("extract",), ("ingest", "folder", ingested.parent / "audio")):
         code, _, err = timbrel(*command, "--store", ingested)
         assert code == 2
-        assert "schema version 2, this timbrel reads and writes 1" in err
+        assert "schema version 3, this timbrel writes 2 and reads 1 and 2" in err
 
 
 def test_status_lists_the_runs_that_evaluate_and_predict_take(timbrel, ingested):
     for i in range(12):
-        (ingested / "runs" / f"audio-{i:02}").mkdir(parents=True)
-        os.utime(ingested / "runs" / f"audio-{i:02}", (i, i))
+        marker = ingested / "runs" / f"audio-{i:02}" / "metrics.json"
+        marker.parent.mkdir(parents=True)
+        marker.touch()
+        os.utime(marker, (i, i))
+    (ingested / "runs" / "unfinished").mkdir()
     out = timbrel("status", "--store", ingested)[1]
     assert "the newest first: audio-11, audio-10, " in out
     assert out.endswith("audio-02; 2 older ones\n")
@@ -159,7 +189,22 @@ def test_weights_are_listed_with_their_licences(timbrel):
 
 
 @pytest.mark.parametrize(
-    "command", ["ingest", "plan", "extract", "status", "train", "evaluate", "predict", "run", "demo", "weights list"]
+    "command",
+    [
+        "ingest",
+        "plan",
+        "extract",
+        "status",
+        "train",
+        "evaluate",
+        "predict",
+        "run",
+        "demo",
+        "weights list",
+        "quarantine list",
+        "quarantine retry",
+        "quarantine forget",
+    ],
 )
 def test_help_of_every_command_shows_an_example(timbrel, command):
     code, out, _ = timbrel(*command.split(), "--help")

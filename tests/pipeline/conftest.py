@@ -1,6 +1,7 @@
 """Recordings made on the spot, and a store that knows them."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import soundfile
 
@@ -17,6 +18,29 @@ def write_sine(path, frequency_hz=440.0, seconds=0.5, sample_rate_hz=16_000):
     t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
     soundfile.write(path, 0.5 * np.sin(2 * np.pi * frequency_hz * t), sample_rate_hz)
     return path
+
+
+def outstanding(**columns):
+    """A table as `Snapshot.outstanding` gives it, of new clips but for the columns that are given."""
+    (n,) = {len(column) for column in columns.values()}
+    new = {
+        "clip_id": [f"{i:032x}" for i in range(n)],
+        "root": [["/audio"]] * n,
+        "uri": [[f"{i}.wav"] for i in range(n)],
+        "n_bytes": [1000] * n,
+        "mtime_ns": [1] * n,
+        "duration_s": [1.0] * n,
+        "attempts": [None] * n,
+        "failure": [None] * n,
+        "other_fingerprint": [None] * n,
+        "is_lost": [False] * n,
+        "was_replaced": [False] * n,
+    }
+    types = {"duration_s": pa.float64(), "failure": pa.string(), "other_fingerprint": pa.string()}
+    types |= {"root": pa.list_(pa.string()), "uri": pa.list_(pa.string()), "clip_id": pa.large_string()}
+    types |= {"is_lost": pa.bool_(), "was_replaced": pa.bool_()}
+    table = {name: pa.array(values, types.get(name)) for name, values in (new | columns).items()}
+    return pa.table(table)
 
 
 @pytest.fixture

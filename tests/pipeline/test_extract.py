@@ -10,15 +10,15 @@ from pipeline.batches import cut_batches
 from pipeline.extract import extract_batch
 from pipeline.ingest import ingest
 from pipeline.plan import plan_extraction
-from storage_schema.parts import PartEntry, read_rows
+from storage_schema.parts import Part, PartEntry, read_rows
 from storage_schema.streams import StreamSpec
 from tests.pipeline.conftest import WAVEFORM
 
 
 def receipts_of(store):
     (stream,) = plan_extraction(store.snapshot(), [WAVEFORM]).streams
-    paths = {clip.clip_id: os.path.basename(clip.paths[0]) for clip in stream.wanted}
     (batch,) = cut_batches(stream)
+    paths = {clip.clip_id: os.path.basename(clip.paths[0]) for clip in batch.clips}
     return {paths[row.clip_id]: row for row in extract_batch(store.uri, batch)}
 
 
@@ -70,7 +70,7 @@ def test_second_path_of_the_same_bytes_serves_where_the_first_vanished(store, au
 
 def samples_of(store, row):
     """The bytes of a clip whose receipt nobody has committed."""
-    part = store.layout.part(row.stream, row.fingerprint, row.part_id)
+    part = Part(store.files, WAVEFORM, row.part_id)
     (arrays,) = read_rows(part, ["samples"], [PartEntry(row.clip_id, row.first_row, row.n_rows)])
     return arrays["samples"].tobytes()
 
@@ -101,7 +101,7 @@ def test_batch_in_which_everything_fails_writes_no_part(store, audio):
     for path in audio.rglob("*.wav"):
         path.unlink()
     assert {row.status for row in receipts_of(store).values()} == {"failed"}
-    assert not (store.layout.root / "streams").exists()
+    assert store.files.entries("streams") == []
 
 
 def test_batch_cut_otherwise_gives_the_same_numbers(store):

@@ -13,7 +13,7 @@ from tests.pipeline.conftest import write_sine
 
 def test_second_ingest_hashes_nothing_and_commits_nothing(store, audio, monkeypatch):
     before = store.snapshot().id
-    monkeypatch.setattr(pipeline.ingest, "hash_file", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(pipeline.ingest, "identify", lambda path: pytest.fail(f"{path} was read again"))
     report = ingest(store, "folder", audio)
     assert (report.n_listed, report.n_new, report.n_changed, report.n_unchanged) == (5, 0, 0, 5)
     assert store.snapshot().id == before
@@ -57,6 +57,18 @@ def test_file_that_cannot_be_read_becomes_a_row_and_is_tried_again(store, audio)
     assert ingest(store, "folder", audio).n_problems == 1
 
 
+def test_a_name_that_is_no_utf8_is_a_row_that_says_to_rename_the_file(store, audio):
+    written = write_sine(audio / "low" / "x.wav").rename(audio / "low" / os.fsdecode(b"caf\xe9.wav"))
+    for _ in range(2):
+        assert ingest(store, "folder", audio).n_problems == 1
+        (problem,) = store.snapshot().problems().to_pylist()
+        assert (problem["uri"], problem["kind"]) == ("low/caf\\xe9.wav", "unreadable")
+        assert "rename the file" in problem["message"]
+    assert ingest(store, "folder", audio).n_unchanged == 6
+    written.rename(audio / "low" / "cafe.wav")
+    assert ingest(store, "folder", audio).n_problems == 0
+
+
 def test_file_that_is_away_for_a_day_keeps_what_was_extracted(tmp_path, audio):
     (tmp_path / "list.csv").write_text("path,label\n" + "".join(f"audio/low/{i}.wav,low\n" for i in range(3)))
     store = open_store(tmp_path / "store", create=True)
@@ -73,7 +85,7 @@ def test_file_that_is_away_for_a_day_keeps_what_was_extracted(tmp_path, audio):
 
 def test_moved_root_is_followed_without_reading_a_byte(store, audio, tmp_path, monkeypatch):
     audio.rename(tmp_path / "moved")
-    monkeypatch.setattr(pipeline.ingest, "hash_file", lambda path: pytest.fail(f"{path} was read again"))
+    monkeypatch.setattr(pipeline.ingest, "identify", lambda path: pytest.fail(f"{path} was read again"))
     report = ingest(store, "folder", tmp_path / "moved", dataset="audio")
     assert report.n_changed == 5
     assert set(store.snapshot().clips["root"].to_pylist()) == {str(tmp_path / "moved")}

@@ -1,11 +1,13 @@
-"""A toy stream and a store that holds nothing yet."""
+"""A toy stream, and a store that holds nothing yet, on a disk or on a real S3 server."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
 from storage_schema import open_store
+from storage_schema.layout import part_key
 from storage_schema.streams import ArraySpec, Channel, StreamSpec
 from storage_schema.tables import ClipRow, ExtractionRow
 from storage_schema.timebase import FrameGrid
@@ -81,6 +83,42 @@ def fill(store, indices, spec=TOY, finished_at=None):
     return rows
 
 
+def failed_row(i, message="gone", minute=0):
+    row = ExtractionRow.failed(clip_id(i), "toy", TOY.fingerprint, stage="decode", kind="vanished", message=message)
+    return replace(row, finished_at=datetime(2026, 1, 1, 0, minute, tzinfo=UTC))
+
+
+def extract(store, spec=TOY):
+    """What `timbrel extract` does, with a toy: adopt what is there, then make every clip that lacks frames."""
+    store.recover(spec)
+    outstanding = store.snapshot().outstanding(spec.stream, spec.fingerprint)["clip_id"].to_pylist()
+    if outstanding:
+        fill(store, [int(clip_id, 16) for clip_id in outstanding], spec)
+
+
+def part_of(store, row):
+    """The key of the part that a row names."""
+    return part_key(row.stream, row.fingerprint, row.part_id)
+
+
+def keys_below(files, folder):
+    """The keys of all files below a folder of a store."""
+    for entry in files.entries(folder):
+        key = f"{folder}/{entry.name}" if folder else entry.name
+        yield from keys_below(files, key) if entry.is_folder else [key]
+
+
+on_every_ground = pytest.mark.parametrize("ground", ["local", "s3"], indirect=True)
+"""A module whose `pytestmark` is this has each test once on a disk and once in a bucket."""
+
+
 @pytest.fixture
-def store(tmp_path):
-    return open_store(tmp_path / "store", create=True)
+def ground(request, tmp_path):
+    """Where the test's store is to lie: on a disk, if nothing else is said."""
+    is_remote = getattr(request, "param", "local") == "s3"
+    return f"{request.getfixturevalue('s3_uri')}/store" if is_remote else str(tmp_path / "store")
+
+
+@pytest.fixture
+def store(ground):
+    return open_store(ground, create=True)

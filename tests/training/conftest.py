@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from storage_schema.layout import run_key
 from storage_schema.store import Store
 from tests.training.synthetic import BLOCKS, CENTRED, PITCH, WAVEFORM, make_store
 from training.recipe import Recipe, parse_recipe
@@ -53,4 +54,4 @@ def result(store: Store, recipe: Recipe) -> RunResult:
 
 @pytest.fixture
 def run_folder(store: Store, result: RunResult) -> Path:
-    return store.run_folder(result.run_id)
+    return store.files.path(run_key(result.run_id))

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from storage_schema import open_store
 from training.report import render_report, write_report
 from training.report.figures import axis, most_confused
 from training.report.words import count, figure, main_comparison, metric_name, seconds, signed, verdict
@@ -190,10 +191,11 @@ def test_every_fold_draws_its_curves() -> None:
 
 
 def test_the_report_is_written_into_the_run_and_replaces_an_older_one(tmp_path: Path) -> None:
-    assert write_report(tmp_path, _result()) == tmp_path / "report.html"
-    write_report(tmp_path, _result(LARGE))
-    assert [path.name for path in tmp_path.iterdir()] == ["report.html"]
-    assert "class 127" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    store = open_store(tmp_path / "store", create=True)
+    where = write_report(store, _result())
+    assert write_report(store, _result(LARGE)) == where
+    assert [path.name for path in Path(where).parent.iterdir()] == ["report.html"]
+    assert "class 127" in Path(where).read_text(encoding="utf-8")
 
 
 def test_the_same_result_gives_the_same_bytes() -> None:

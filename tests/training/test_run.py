@@ -86,7 +86,7 @@ def test_evaluating_a_run_again_gives_its_figures(store: Store, result: RunResul
 
 
 def test_a_run_id_is_used_once_and_leads_nowhere_else(store: Store, result: RunResult, recipe: Recipe) -> None:
-    with pytest.raises(InputError, match="there is a run 'first' in this store already"):
+    with pytest.raises(InputError, match="there is a run 'first' in the store at"):
         train(store, recipe, run_id="first")
     with pytest.raises(InputError, match="no name for a run"):
         train(store, recipe, run_id="../first")

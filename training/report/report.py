@@ -10,7 +10,7 @@ from pathlib import Path
 
 import jinja2
 
-from storage_schema.atomic import write_file
+from storage_schema.store import Store
 from training.report import words
 from training.report.figures import (
     LARGEST_HEAT_MAP,
@@ -49,11 +49,9 @@ class ConfusionView:
     pairs: tuple[Confused, ...]
 
 
-def write_report(run_folder: Path, result: RunResult) -> Path:
-    """Write `report.html` into `run_folder`, replacing an older one, and return its path."""
-    path = run_folder / REPORT_NAME
-    write_file(path, render_report(result).encode())
-    return path
+def write_report(store: Store, result: RunResult) -> str:
+    """Write `report.html` beside the run's own files, replacing an older one; where it lies."""
+    return store.add_to_run(result.run_id, REPORT_NAME, render_report(result).encode())
 
 
 def render_report(result: RunResult) -> str:
