@@ -25,6 +25,9 @@ NOTE = "timbrel"
 _LAYERS = re.compile(r"^(?:Failed to parse parquet: |External: |Generic \w+ error: )+")
 """What the libraries below put before the reason, each its own words."""
 
+_CAUSE = re.compile(r"\s*\n\s*(?:\x1b\[\d+m)*↳(?:\x1b\[0m)*\s*")
+"""How a chain of causes may be drawn: each on a line of its own, behind an arrow that may be coloured."""
+
 _MAX_TRIES = 30
 """Three writers with overlapping keys needed at most a handful; thirty with back-off last about twenty seconds."""
 
@@ -92,7 +95,7 @@ def _refusal(error: Exception, uri: str) -> str | None:
 
 def _first_line(error: Exception) -> str:
     """What went wrong, without the names of the libraries it came through, nor the stack that may stand below it."""
-    return _LAYERS.sub("", str(error).partition("\n")[0])
+    return _LAYERS.sub("", _CAUSE.sub(": ", str(error)).partition("\n")[0])
 
 
 def _name(uri: str) -> str:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 import pytest
+from deltalake.exceptions import DeltaError
 
 from storage_schema.errors import ContractError, InputError, StoreError
 from storage_schema.history import list_snapshots
@@ -218,10 +219,24 @@ def test_damaged_table_is_named_in_one_line(store, harm):
     assert "\n" not in str(caught.value)
 
 
-def test_table_that_cannot_be_written_is_a_sentence(store, monkeypatch):
+ARROW = "\n          \x1b[31m↳\x1b[0m "
+"""How deltalake puts an error's cause below it, now and then."""
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(28, "No space left on device"),
+        OSError(f"Generic LocalFileSystem error{ARROW}Unable to copy{ARROW}No space left on device (os error 28)\n"),
+        DeltaError("Failed to parse parquet: External: Generic LocalFileSystem error: No space left on device\n 1:"),
+    ],
+    ids=["errno", "causes drawn as a tree", "causes in a line"],
+)
+def test_table_that_cannot_be_written_is_a_sentence(store, monkeypatch, error):
     def full_disk(_merger):
-        raise OSError(28, "No space left on device")
+        raise error
 
     monkeypatch.setattr("deltalake.table.TableMerger.execute", full_disk)
-    with pytest.raises(StoreError, match=r"table clips .* cannot be written: .*No space left"):
+    with pytest.raises(StoreError, match=r"table clips .* cannot be written: .*No space left .*; make room") as caught:
         store.merge_clips([clip_row(0)])
+    assert not any(noise in str(caught.value) for noise in ("\n", "\x1b", "Generic"))
