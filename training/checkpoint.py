@@ -7,7 +7,6 @@ number of it is used. Both are small enough to read whole.
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from training.baselines import LinearModel
 from training.encoders import StreamEncoder
 from training.fusion import Fusion
 from training.inputs import encoder_shape
+from training.model import FoldModel
 from training.recipe import Recipe, Task
 
 TENSORS, DOCUMENT = "model.safetensors", "model.json"
@@ -32,19 +32,6 @@ FORMAT = 1
 MAX_DOCUMENT_BYTES = 16 * 2**20
 MAX_TENSOR_BYTES = 2 * 2**30
 """Far above any model of ours; whatever is larger is not read."""
-
-
-@dataclass(frozen=True)
-class FoldModel:
-    """All models of one fold. Streams are in the recipe's order."""
-
-    task: Task
-    labels: tuple[str, ...]
-    recipe: Recipe
-    specs: Mapping[str, StreamSpec]
-    encoders: Mapping[str, StreamEncoder]
-    fusion: Fusion
-    baselines: Mapping[str, LinearModel]
 
 
 class _Document(BaseModel):

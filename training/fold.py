@@ -15,12 +15,12 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from training.baselines import LinearModel, logistic_regression, majority, pool_clips
-from training.checkpoint import FoldModel
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.fit import fit_encoder
 from training.fusion import fit_fusion
 from training.judge import FUSION, MAJORITY
+from training.model import FoldModel
 from training.recipe import Recipe
 from training.results import EpochPoint
 from training.scoring import owners, scoring_windows, window_scores

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from training.baselines import pool_clips
 from training.bootstrap import N_RESAMPLES, Draws, draw, intervals, paired_difference
-from training.checkpoint import FoldModel
 from training.encoders import n_parameters
 from training.fusion import fuse
 from training.metrics import HEADLINE, average_precisions, confusion, make_measure, recalls
+from training.model import FoldModel
 from training.recipe import Task
 from training.results import ClassScore, Comparison, EpochPoint, ModelResult
 from training.scoring import as_array, clip_probabilities, owners, scoring_windows, window_scores

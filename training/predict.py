@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from storage_schema.errors import InputError
 from storage_schema.streams import Arrays, StreamSpec
-from training.checkpoint import FoldModel
 from training.judge import FUSION, score_clips
+from training.model import FoldModel
 from training.run import load_models
 from training.windows import StreamFrames, clip_ticks
 

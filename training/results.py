@@ -64,6 +64,22 @@ class Comparison(_Document):
     difference: Interval
 
 
+class AblationRow(_Document):
+    """One choice of streams and of how to fuse them. `fusion` is "alone" where there is one stream.
+
+    `train_s`: wall time of fitting over all folds. `extract_s_per_hour`: seconds of one core an hour of audio takes to
+    extract, None where nothing was measured. `bytes_per_hour`: what an hour of audio takes in the store.
+    """
+
+    streams: tuple[str, ...]
+    fusion: str
+    metrics: dict[str, Interval]
+    n_parameters: int
+    train_s: float
+    extract_s_per_hour: float | None = None
+    bytes_per_hour: float | None = None
+
+
 class Provenance(_Document):
     """All that is needed to repeat the run."""
 
@@ -90,4 +106,5 @@ class RunResult(_Document):
     rule: str
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...]
+    ablation: tuple[AblationRow, ...] = ()
     provenance: Provenance

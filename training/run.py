@@ -25,12 +25,13 @@ from pydantic import ValidationError
 from storage_schema.errors import InputError, StoreError
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
-from training.checkpoint import FoldModel, load_checkpoint, save_checkpoint
+from training.checkpoint import load_checkpoint, save_checkpoint
 from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
 from training.fold import Progress, fit_fold
 from training.judge import Effort, compare, draw_all, make_rows, score_clips
 from training.metrics import HEADLINE
+from training.model import FoldModel
 from training.recipe import Recipe, recipe_to_toml
 from training.results import Provenance, RunResult
 from training.scoring import RULE

@@ -4,7 +4,7 @@ The rule: a clip's probability is the mean of its windows' probabilities, which 
 clip has exactly one, and a sigmoid for each label where it may have several.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -40,14 +40,25 @@ def batch_tensors(
 
 def window_scores(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
     """The scores (n_windows, n_labels) of one stream before softmax or sigmoid, on the CPU."""
+    return _over_windows(encoder, encoder, frames, windows)
+
+
+def window_embeddings(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
+    """The embeddings (n_windows, dim) of one stream, on the CPU."""
+    return _over_windows(encoder, encoder.embedding, frames, windows)
+
+
+def _over_windows(
+    encoder: StreamEncoder, ask: Callable[..., Tensor], frames: StreamFrames, windows: Sequence[Window]
+) -> Tensor:
     encoder.eval()
     device = encoder.mean.device
     parts = []
     with torch.inference_mode():
         for start in range(0, len(windows), SCORING_BATCH):
             tokens = cut_tokens(frames, windows[start : start + SCORING_BATCH])
-            parts.append(encoder(*batch_tensors(frames, tokens, device)).cpu())
-    return torch.cat(parts).clone()  # (n_windows, n_labels), an ordinary tensor again
+            parts.append(ask(*batch_tensors(frames, tokens, device)).cpu())
+    return torch.cat(parts).clone()  # (n_windows, ...), an ordinary tensor again
 
 
 def owners(windows: Sequence[Window]) -> Tensor:
@@ -59,8 +70,13 @@ def owners(windows: Sequence[Window]) -> Tensor:
 def clip_probabilities(scores: Tensor, owner: Tensor, task: Task) -> Tensor:
     """(n_clips, n_labels) in [0, 1], differentiable: `RULE` applied to the windows' scores."""
     windows = torch.softmax(scores, dim=-1) if task == "single_label" else torch.sigmoid(scores)
+    return clip_means(windows, owner)
+
+
+def clip_means(values: Tensor, owner: Tensor) -> Tensor:
+    """(n_clips, n): the mean over each clip's windows of (n_windows, n), differentiable."""
     n_clips = int(owner[-1]) + 1
-    total = torch.zeros(n_clips, scores.shape[1], dtype=scores.dtype).index_add(0, owner, windows)
+    total = torch.zeros(n_clips, values.shape[1], dtype=values.dtype).index_add(0, owner, values)
     return total / torch.bincount(owner, minlength=n_clips)[:, None]
 
 
