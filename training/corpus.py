@@ -48,10 +48,10 @@ def load_corpus(
 
     fingerprints: the fingerprint wanted of each stream; the one extracted last where it is not named. labels: those
     of a model to be judged, in its order; taken from the clips otherwise.
-    Raises InputError for an unknown dataset, a missing stream or feature, a leak between the sides of a split, and
-    labels that do not fit the task or the model.
+    Raises InputError for an unknown dataset or label, a missing stream or feature, a leak between the sides of a split,
+    and labels that do not fit the task or the model.
     """
-    readable, n_unreadable = read_examples(snapshot.clips, recipe.data.dataset)
+    readable, n_unreadable = read_examples(snapshot.clips, recipe.data.dataset, recipe.data.labels)
     distinct = merge_copies(readable, recipe.split)
     readers = {stream: snapshot.stream(stream, fingerprints.get(stream)) for stream in recipe.data.streams}
     examples = covered_examples(distinct, n_unreadable, readers, recipe)

@@ -6,12 +6,14 @@ setting has a default that is right for most, so that a recipe of two lines work
 
 import json
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage_schema.errors import InputError
+from training.overrides import override
 
 MAX_RECIPE_BYTES = 65_536
 """A recipe is a page; whatever is longer is some other file."""
@@ -27,12 +29,14 @@ class _Section(BaseModel):
 class DataSettings(_Section):
     """What to learn from.
 
+    `labels` keeps the clips that carry any of these labels, and of those no other label; all clips when empty.
     `missing` says what to do with clips that lack a stream: refuse the run, or drop them and say how many.
     `fingerprints` pins a stream to one fingerprint; otherwise the one extracted last is taken.
     """
 
     dataset: Annotated[str, Field(min_length=1)]
     streams: Annotated[tuple[Name, ...], Field(min_length=1)] = ("pitch", "timbre", "neural", "waveform")
+    labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     missing: Literal["refuse", "drop"] = "refuse"
     fingerprints: dict[str, str] = {}
 
@@ -127,8 +131,11 @@ class Recipe(_Section):
     fit: FitSettings = FitSettings()
 
 
-def load_recipe(path: Path) -> Recipe:
-    """The recipe in the file `path`. Raises InputError that names the file and every problem found in it."""
+def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe in the file `path`, with `settings` such as "fit.epochs=5" in place of its own.
+
+    Raises InputError that names the file and every problem found in it.
+    """
     if path.exists() and not path.is_file():  # a pipe would be waited on for ever
         raise InputError(f"the recipe {path} is no regular file; name a TOML file")
     try:
@@ -142,15 +149,21 @@ def load_recipe(path: Path) -> Recipe:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"the recipe {path} is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
-    return parse_recipe(text, str(path))
+    return parse_recipe(text, str(path), settings)
 
 
-def parse_recipe(text: str, source: str) -> Recipe:
-    """The recipe written in `text`; `source` names it in the InputError that lists what is wrong with it."""
+def parse_recipe(text: str, source: str, settings: Sequence[str] = ()) -> Recipe:
+    """The recipe written in `text`; `source` names it in the InputError that lists what is wrong with it.
+
+    settings: what takes the place of the recipe's own, see `training.overrides`.
+    """
     try:
         document = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"the recipe {source} is not TOML: {error}") from error
+    if settings:
+        document = override(document, settings)
+        source = f"{source} with {' '.join(f'--set {setting}' for setting in settings)}"
     try:
         return Recipe.model_validate(document)
     except ValidationError as error:

@@ -7,6 +7,7 @@ clips torn apart, a class that nobody could have learned. Pure functions of the 
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -41,15 +42,18 @@ class Fold:
     test: NDArray[np.int64]
 
 
-def read_examples(clips: pa.Table, dataset: str) -> tuple[list[Example], int]:
+def read_examples(clips: pa.Table, dataset: str, labels: Sequence[str] = ()) -> tuple[list[Example], int]:
     """The readable clips of `dataset`, one row each, in the order of the table; and how many could not be read.
 
-    Raises InputError where the snapshot has no such dataset.
+    labels: where given, only clips that carry one of them, and only these labels of theirs.
+    Raises InputError where the snapshot has no such dataset, or the dataset no such label.
     """
     rows = [row for row in clips.to_pylist() if row["dataset"] == dataset]
     if not rows:
         known = sorted({name.as_py() for name in clips["dataset"].unique()})
         raise InputError(f"the store has no dataset {dataset!r}; it has {', '.join(known) or 'no clips at all'}")
+    if labels:
+        rows = _with_labels(rows, dataset, labels)
     examples = [
         Example(
             row["clip_id"],
@@ -64,6 +68,20 @@ def read_examples(clips: pa.Table, dataset: str) -> tuple[list[Example], int]:
         if row["clip_id"] is not None
     ]
     return examples, len(rows) - len(examples)
+
+
+def _with_labels(rows: Sequence[dict[str, Any]], dataset: str, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """The rows that carry one of `labels`, without their other labels."""
+    known = sorted({label for row in rows for label in row["labels"]})
+    unknown = sorted(set(labels) - set(known))
+    if unknown:
+        shown = f"{', '.join(known[:20])}{' and others' if len(known) > 20 else ''}"
+        raise InputError(
+            f"the recipe's [data] labels names {', '.join(map(repr, unknown))}, which no clip of {dataset} carries; "
+            f"it has {shown or 'no labels'}"
+        )
+    kept = [row | {"labels": [label for label in row["labels"] if label in labels]} for row in rows]
+    return [row for row in kept if row["labels"]]
 
 
 def merge_copies(examples: Sequence[Example], settings: SplitSettings) -> list[Example]:

@@ -5,7 +5,17 @@ from typing import Annotated
 
 import typer
 
-from flows.cli.options import DeviceOption, JsonOption, RunSnapshotOption, SnapshotOption, StoreOption, open_store_of
+from flows.cli.options import (
+    DeviceOption,
+    JsonOption,
+    RecipeSetOption,
+    RunSnapshotOption,
+    SeedOption,
+    SnapshotOption,
+    StoreOption,
+    open_store_of,
+    recipe_settings,
+)
 from flows.cli.output import print_json, print_result, print_table, say
 from storage_schema.errors import InputError
 
@@ -18,16 +28,21 @@ def train_command(
     like: Annotated[
         str | None, typer.Option("--like", metavar="RUN", help="Repeat this run: its recipe on its snapshot.")
     ] = None,
+    settings: RecipeSetOption = None,
+    seed: SeedOption = None,
     device: DeviceOption = "auto",
     snapshot: SnapshotOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit every stream alone and their fusion from the store, evaluate them, and write a report.
 
-    Example: timbrel train recipes/esc10.toml --store features.timbrel
+    Example: timbrel train recipes/esc10.toml --set fit.epochs=5 --store features.timbrel
     """
     if (recipe is None) == (like is None):
         raise InputError("name a recipe, as in `timbrel train recipes/esc10.toml`, or a run to repeat with --like RUN")
+    changes = recipe_settings(settings, seed)
+    if like is not None and changes:
+        raise InputError("--like repeats a run as it was; leave --set and --seed out, or name a recipe")
     if like is not None and snapshot is not None:
         raise InputError("--like reads the snapshot of the run it repeats; leave --snapshot out")
     from flows.display import progress
@@ -37,7 +52,7 @@ def train_command(
     from training.report import write_report
     from training.run import train
 
-    plan = None if recipe is None else load_recipe(recipe)
+    plan = None if recipe is None else load_recipe(recipe, changes)
     opened = open_store(store) if like is None else open_store_of(store, like)
     repetition: Repetition | None = None
     with progress(quiet=as_json) as show:

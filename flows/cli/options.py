@@ -25,6 +25,15 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", help="A stream's parameter, such as pitch.model=full; may be repeated.", metavar="S.P=VALUE"),
 ]
+RecipeSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set", help="A setting in place of the recipe's, such as fit.epochs=5; may be repeated.", metavar="S.K=VALUE"
+    ),
+]
+SeedOption = Annotated[
+    int | None, typer.Option("--seed", min=0, help="Short for --set fit.seed=N.", show_default="the recipe's")
+]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one a core")
 ]
@@ -86,6 +95,11 @@ def parse_specs(streams: str, settings: Sequence[str] | None) -> list[StreamSpec
     names = parse_streams(streams)
     parameters = parse_parameters(settings, names)
     return [spec_for(name, parameters.get(name)) for name in names]
+
+
+def recipe_settings(settings: Sequence[str] | None, seed: int | None) -> list[str]:
+    """What --set and --seed put in place of a recipe's settings, as `training.recipe.load_recipe` takes it."""
+    return [*(settings or ()), *([] if seed is None else [f"fit.seed={seed}"])]
 
 
 def open_store_of(store_uri: str, run: str) -> "Store":
