@@ -1,5 +1,6 @@
 """How sure a figure is: 95 % percentile intervals over resampled clips (Efron & Tibshirani 1993, chapter 13)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -37,8 +38,8 @@ def draw(measure: Measure, n_clips: int, seed: int, n_resamples: int = N_RESAMPL
 
 
 def intervals(draws: Draws) -> dict[str, Interval]:
-    """Every metric with its interval."""
-    return {name: _interval(value, draws.drawn[name]) for name, value in draws.values.items()}
+    """Every metric that has a figure, with its interval."""
+    return {name: _interval(value, draws.drawn[name]) for name, value in draws.values.items() if not math.isnan(value)}
 
 
 def paired_difference(better: Draws, other: Draws, metric: str) -> Interval:
@@ -47,5 +48,6 @@ def paired_difference(better: Draws, other: Draws, metric: str) -> Interval:
 
 
 def _interval(value: float, drawn: NDArray[np.float64]) -> Interval:
-    low, high = np.percentile(drawn, [LOW, HIGH])
+    """Over the resamples that have a figure: those with no clip of any class, rare but in tiny sets, have none."""
+    low, high = np.nanpercentile(drawn, [LOW, HIGH])
     return Interval(value=value, low=float(low), high=float(high))

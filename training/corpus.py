@@ -14,6 +14,8 @@ from storage_schema.errors import InputError
 from storage_schema.reader import StreamReader
 from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
+from training.inputs import refuse_not_finite
+from training.notes import copies_note, split_notes
 from training.recipe import Recipe, Task
 from training.splits import Example, Fold, infer_task, label_matrix, make_folds, merge_copies, read_examples
 from training.windows import StreamFrames, clip_ticks
@@ -24,7 +26,7 @@ class Corpus:
     """Everything that is learned from and judged on, in memory. Clips are indices into `examples`.
 
     targets: (n_clips, n_labels) float32 of 0 and 1. ticks: (n_clips,) int64 lengths in milliseconds.
-    `n_left_out` counts the clips that the recipe let go for want of a stream.
+    `n_left_out` counts the clips that the recipe let go for want of a stream; `notes` are what else must be known.
     """
 
     task: Task
@@ -35,6 +37,7 @@ class Corpus:
     frames: Mapping[str, StreamFrames]
     folds: tuple[Fold, ...]
     n_left_out: int
+    notes: tuple[str, ...] = ()
 
     @property
     def specs(self) -> dict[str, StreamSpec]:
@@ -49,7 +52,7 @@ def load_corpus(
     fingerprints: the fingerprint wanted of each stream; the one extracted last where it is not named. labels: those
     of a model to be judged, in its order; taken from the clips otherwise.
     Raises InputError for an unknown dataset or label, a missing stream or feature, a leak between the sides of a split,
-    and labels that do not fit the task or the model.
+    and labels that do not fit the task or the model; StoreError for features that are no numbers.
     """
     readable, n_unreadable = read_examples(snapshot.clips, recipe.data.dataset, recipe.data.labels)
     distinct = merge_copies(readable, recipe.split)
@@ -70,10 +73,13 @@ def load_corpus(
     for stream, reader in readers.items():
         ragged = reader.read_all([example.clip_id for example in examples])
         frames[stream] = StreamFrames(reader.spec, ragged.offsets, ragged.arrays)
+        refuse_not_finite(frames[stream], [example.uri for example in examples])
     ticks = np.array([_ticks(example, i, frames) for i, example in enumerate(examples)], np.int64)
     n_left_out = len(distinct) + n_unreadable - len(examples)
     targets = label_matrix(examples, known)
-    return Corpus(task, known, tuple(examples), targets, ticks, frames, tuple(folds), n_left_out)
+    notes = copies_note(len(readable) - len(distinct))
+    notes += split_notes(examples, folds, known, learns_validation=recipe.fit.refit)
+    return Corpus(task, known, tuple(examples), targets, ticks, frames, tuple(folds), n_left_out, notes)
 
 
 def covered_examples(

@@ -7,6 +7,7 @@
 Statistics are taken over the frames of training clips only; the caller passes those frames and no others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -82,6 +83,24 @@ def make_inputs(spec: StreamSpec, arrays: Arrays) -> NDArray[np.float32]:
 def gather_inputs(frames: StreamFrames, rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """`make_inputs` of the frames `rows`, of any shape; returns (*rows.shape, n_channels) float32."""
     return make_inputs(frames.spec, {name: values[rows] for name, values in frames.arrays.items()})
+
+
+def refuse_not_finite(frames: StreamFrames, uris: Sequence[str]) -> None:
+    """Raise StoreError where a stored number is NaN or infinite, naming its clip; `uris` are the names of the clips.
+
+    No extraction writes one, so that the store is damaged: a model fed with it would answer NaN for that clip, which
+    counts as the first label.
+    """
+    for name, values in frames.arrays.items():
+        for start in range(0, len(values) if values.dtype.kind == "f" else 0, BLOCK_FRAMES):
+            block = values[start : start + BLOCK_FRAMES]
+            is_sound = np.isfinite(block.reshape(len(block), -1)).all(axis=1)
+            if not is_sound.all():
+                clip = int(np.searchsorted(frames.offsets, start + int(is_sound.argmin()), side="right")) - 1
+                raise StoreError(
+                    f"stream {frames.spec.stream}, array {name}: NaN or infinity among the stored features of "
+                    f"{uris[clip]}, which no extractor may write; leave the stream out of the recipe and report it"
+                )
 
 
 def fit_normalisation(frames: StreamFrames, rows: NDArray[np.int64]) -> Normalisation:

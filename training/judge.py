@@ -4,6 +4,7 @@ Training and re-evaluation both come through here, and prediction shares `score_
 and a score on the command line are made by the same code.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -91,10 +92,10 @@ def make_rows(
 
 
 def compare(task: Task, streams: Sequence[str], draws: Mapping[str, Draws]) -> tuple[Comparison, ...]:
-    """The fusion against every stream alone, the best one first, then against the best baseline."""
-    if FUSION not in draws:
-        return ()
+    """The fusion against every stream alone, the best one first, then the best baseline; none without figures."""
     metric = HEADLINE[task]
+    if FUSION not in draws or math.isnan(draws[FUSION].values[metric]):
+        return ()
     ranked = sorted(draws, key=lambda name: -draws[name].values[metric])
     rivals = [name for name in ranked if kind_of(name, streams) == "stream"]
     rivals += [name for name in ranked if kind_of(name, streams) == "baseline"][:1]

@@ -4,6 +4,7 @@ targets: (n_clips, n_labels) of 0 and 1. probabilities: (n_clips, n_labels). wei
 counts, by default once; whole numbers of a bootstrap resample make the figure that of the resample.
 """
 
+import math
 from collections.abc import Callable
 from statistics import NormalDist
 from typing import Any
@@ -25,7 +26,7 @@ LARGEST_AUC = 1 - 1e-9
 
 
 def make_measure(task: Task, targets: Values, probabilities: Values) -> Measure:
-    """A function of weights that gives every metric of the task, by name."""
+    """A function of weights that gives every metric of the task, by name; NaN where no class has a figure."""
     if task == "single_label":
         truth, choice = targets.argmax(axis=1), probabilities.argmax(axis=1)
 
@@ -47,7 +48,7 @@ def make_measure(task: Task, targets: Values, probabilities: Values) -> Measure:
 
 
 def headline_score(task: Task, targets: Values, probabilities: Values) -> float:
-    """The metric that decides, over all clips."""
+    """The metric that decides, over all clips; NaN where no class has a figure."""
     return make_measure(task, targets, probabilities)(None)[HEADLINE[task]]
 
 
@@ -85,7 +86,9 @@ def aucs(targets: Values, probabilities: Values, weights: Values | None = None) 
 
 
 def d_prime(mean_auc: float) -> float:
-    """sqrt(2) times the standard normal quantile of the mean AUC (Hershey et al. 2017, on AudioSet)."""
+    """sqrt(2) times the standard normal quantile of the mean AUC (Hershey et al. 2017, on AudioSet); NaN of NaN."""
+    if math.isnan(mean_auc):
+        return math.nan
     return float(np.sqrt(2) * NormalDist().inv_cdf(min(max(mean_auc, 1 - LARGEST_AUC), LARGEST_AUC)))
 
 
@@ -132,6 +135,6 @@ def _ranked(order: Values, wanted: Values, ends: Values, weights: Values | None)
 
 
 def _mean(values: Values) -> float:
-    """The mean over the classes that have a figure; 0 where none has."""
+    """The mean over the classes that have a figure; NaN where none has."""
     known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else 0.0
+    return float(known.mean()) if len(known) else math.nan

@@ -3,9 +3,10 @@
 Nothing here computes; the words are shared by those who measure and those who show.
 """
 
+import math
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class _Document(BaseModel):
@@ -29,12 +30,20 @@ class ClassScore(_Document):
 
 
 class EpochPoint(_Document):
-    """One epoch of one learning curve, on the split that the settings are chosen on."""
+    """One epoch of one learning curve, on the split that the settings are chosen on.
+
+    `validation_score` is None where no label has a figure there; NaN, which JSON has no word for, becomes None.
+    """
 
     epoch: int
     train_loss: float
     validation_loss: float
-    validation_score: float
+    validation_score: float | None
+
+    @field_validator("validation_score")
+    @classmethod
+    def _no_figure_is_none(cls, value: float | None) -> float | None:
+        return None if value is None or math.isnan(value) else value
 
 
 class ModelResult(_Document):
@@ -42,7 +51,8 @@ class ModelResult(_Document):
 
     `metrics` maps a metric's name ("accuracy", "macro_f1"; "map", "mauc", "d_prime") to its figure on the test clips.
     `seconds` is the wall time its fitting took. `confusion[i][j]` counts clips of class i that were taken for class j
-    (single-label only, otherwise empty). `curves` holds one learning curve a fold.
+    (single-label only, otherwise empty). `curves` holds one learning curve a fold. A metric that no class has a figure
+    for is left out of `metrics`.
     """
 
     name: str
@@ -92,7 +102,11 @@ class Provenance(_Document):
 
 
 class RunResult(_Document):
-    """One training run over one or more folds. `headline` names the metric that the table and the plots show."""
+    """One training run over one or more folds.
+
+    `headline` names the metric that the table and the plots show. `notes` are sentences about the clips without which
+    the figures would mislead, see `training.notes`.
+    """
 
     run_id: str
     dataset: str
@@ -104,6 +118,7 @@ class RunResult(_Document):
     n_test: int
     n_folds: int
     rule: str
+    notes: tuple[str, ...] = ()
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...]
     ablation: tuple[AblationRow, ...] = ()

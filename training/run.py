@@ -195,6 +195,7 @@ def _judge(
         n_test=len(targets),
         n_folds=len(corpus.folds),
         rule=RULE + left_out,
+        notes=corpus.notes,
         models=make_rows(models, targets, probabilities, draws, efforts),
         comparisons=compare(corpus.task, recipe.data.streams, draws),
         provenance=provenance,

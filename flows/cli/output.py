@@ -51,9 +51,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
 
 
 def print_result(result: "RunResult", title: str | None = None) -> None:
-    """The table of a run: model, parameters, headline metric with its interval, seconds; then the comparisons."""
+    """The table of a run: model, parameters, headline metric with its interval, seconds; comparisons; notes."""
     rows = [
-        (model.name, model.n_parameters, share(model.metrics[result.headline]), f"{model.seconds:.1f}")
+        (model.name, model.n_parameters, share(model.metrics.get(result.headline)), f"{model.seconds:.1f}")
         for model in result.models
     ]
     print_table(("stream", "parameters", f"{result.headline} [95 %]", "seconds"), rows, title=title)
@@ -61,10 +61,14 @@ def print_result(result: "RunResult", title: str | None = None) -> None:
         low, high = 100 * comparison.difference.low, 100 * comparison.difference.high
         difference = 100 * comparison.difference.value
         say(f"{comparison.name} - {comparison.other}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}], paired")
+    for note in result.notes:
+        say(f"note: {note}")
 
 
-def share(interval: "Interval") -> str:
-    """`82.7 [79.1, 86.0]`, in percent."""
+def share(interval: "Interval | None") -> str:
+    """`82.7 [79.1, 86.0]`, in percent; a dash where there is no figure."""
+    if interval is None:
+        return "–"
     return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
 
 

@@ -3,6 +3,7 @@ import pytest
 
 from training.bootstrap import draw, intervals, paired_difference, resamples
 from training.metrics import Measure, Values
+from training.results import Interval
 
 
 def share_of(hits: Values) -> Measure:
@@ -46,3 +47,11 @@ def test_two_equal_models_differ_by_nothing() -> None:
     hits = np.arange(50) % 3 == 0
     found = paired_difference(draw(share_of(hits), 50, 0), draw(share_of(hits.copy()), 50, 0), "accuracy")
     assert (found.value, found.low, found.high) == (0, 0, 0)
+
+
+def test_a_metric_without_a_figure_has_no_interval_and_a_resample_without_one_does_not_count() -> None:
+    def measure(weights: np.ndarray | None = None) -> dict[str, float]:
+        share = 1.0 if weights is None or weights[0] else np.nan  # the one clip that has a figure may not be drawn
+        return {"never": np.nan, "now and then": share}
+
+    assert intervals(draw(measure, 3, 0)) == {"now and then": Interval(value=1, low=1, high=1)}

@@ -92,6 +92,16 @@ def test_perfect_and_hopeless_rankings_have_the_extreme_figures() -> None:
     assert worst(None)["mauc"] == 0
 
 
+def test_no_figure_is_made_up_where_no_class_has_one() -> None:
+    probabilities = np.random.default_rng(0).random((3, 2))
+    found = make_measure("multi_label", np.zeros((3, 2)), probabilities)(None)
+    assert set(found) == {"map", "mauc", "d_prime"}
+    assert np.isnan(list(found.values())).all()
+    found = make_measure("multi_label", np.ones((3, 2)), probabilities)(None)
+    assert found["map"] == 1
+    assert np.isnan([found["mauc"], found["d_prime"]]).all()
+
+
 def test_recall_and_confusion_of_a_hand_worked_example() -> None:
     targets = np.eye(3)[[0, 0, 1]]
     probabilities = np.eye(3)[[0, 2, 1]]

@@ -106,10 +106,25 @@ def test_copies_with_different_labels_are_refused() -> None:
         merge_copies([example("a.wav"), replace(example("a.wav"), uri="b.wav", labels=("cat",))], FOLDS)
 
 
-def test_a_label_that_only_test_clips_have_is_refused() -> None:
+def test_a_label_that_only_test_clips_have_stays() -> None:
     examples = [*many(), example("only", "gong", fold=2, split="test")]
-    with pytest.raises(InputError, match="fold 2 is judged on 'gong', which no training clip carries"):
-        make_folds(examples, FOLDS, seed=0)
+    folds = make_folds(examples, FOLDS, seed=0)
+    assert len(examples) - 1 in folds[1].test
+    assert all(len(examples) - 1 in folds[k].train for k in (0, 2, 3))  # the last of its label is never set aside
+
+
+def test_only_clips_with_the_labels_asked_for_are_read_and_their_other_labels_are_forgotten() -> None:
+    rows = [
+        clip_row("a", ["dog", "rain"]),
+        clip_row("b", ["cat"]),
+        clip_row("c", ["dog"], clip_id=None, problem_kind="vanished", problem="gone"),
+        clip_row("d", ["rain"], clip_id=None, problem_kind="vanished", problem="gone"),
+    ]
+    examples, n_unreadable = read_examples(to_table(rows, CLIPS), "made", ["dog", "cat"])
+    assert [(one.uri, one.labels) for one in examples] == [("a", ("dog",)), ("b", ("cat",))]
+    assert n_unreadable == 1
+    with pytest.raises(InputError, match="names 'dgo', which no clip of made carries; it has cat, dog, rain"):
+        read_examples(to_table(rows, CLIPS), "made", ["dgo", "cat"])
 
 
 @pytest.mark.parametrize(

@@ -58,7 +58,7 @@ class Panel:
 
 def loss_panel(model: ModelResult) -> Panel:
     lines = [(fold, name) for fold in model.curves for name in ("train_loss", "validation_loss")]
-    return _panel("loss", lines, axis([getattr(point, name) for fold, name in lines for point in fold], 3))
+    return _panel("loss", lines, axis([_value(point, name) for fold, name in lines for point in fold], 3))
 
 
 def score_panel(model: ModelResult, vertical: Axis) -> Panel:
@@ -67,7 +67,8 @@ def score_panel(model: ModelResult, vertical: Axis) -> Panel:
 
 
 def score_axis(models: Sequence[ModelResult]) -> Axis:
-    return axis([point.validation_score for model in models for fold in model.curves for point in fold], 3)
+    values = [_value(point, "validation_score") for model in models for fold in model.curves for point in fold]
+    return axis(values, 3)
 
 
 def _panel(title: str, lines: Sequence[tuple[Sequence[EpochPoint], str]], vertical: Axis) -> Panel:
@@ -75,7 +76,7 @@ def _panel(title: str, lines: Sequence[tuple[Sequence[EpochPoint], str]], vertic
     first, last = min(epochs, default=0), max(epochs, default=0)
     curves = []
     for fold, name in lines:
-        points = [(point.epoch, float(getattr(point, name))) for point in fold]
+        points = [(point.epoch, _value(point, name)) for point in fold]
         text = " ".join(
             f"{100 * (epoch - first) / max(1, last - first):.2f},{100 - vertical.at(value):.2f}"
             for epoch, value in points
@@ -83,6 +84,12 @@ def _panel(title: str, lines: Sequence[tuple[Sequence[EpochPoint], str]], vertic
         )
         curves.append(Curve(text, name != "train_loss"))
     return Panel(title, vertical, last, tuple(curves))
+
+
+def _value(point: EpochPoint, name: str) -> float:
+    """A figure of one epoch; NaN, which gets no mark, where it has none."""
+    value: float | None = getattr(point, name)
+    return math.nan if value is None else value
 
 
 @dataclass(frozen=True)
