@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from tests.flows.conftest import timbrel as timbrel_here  # noqa: F401 - a fixture: the command in this process
+
 CLASSES = ("hum", "whistle", "hiss")
 
 RECIPE = """
