@@ -31,6 +31,11 @@ FSD_LEAVES = {
 FSD_CLIPS = {"train": 16, "val": 8, "eval": 12}
 
 
+PROGRAMS = {0: "Acoustic Grand Piano", 40: "Violin", 73: "Flute"}
+NOTES = 6
+"""A program; the last two of each are tested on."""
+
+
 def make_esc50(root: Path) -> None:
     """One clip a label and fold, each of a recording of its own; ESC-10's labels and two that it has not."""
     labels = sorted((*ESC10, *OTHERS_OF_ESC50))
@@ -100,6 +105,18 @@ def make_fsd50k(root: Path) -> None:
     _write_table(truth / "eval.csv", ("fname", "labels", "mids"), tables["eval"])
     rows = [(i, label, mids[label]) for i, label in enumerate(sorted(mids))]
     _write_table(truth / "vocabulary.csv", rows[0], rows[1:])  # it has no header
+
+
+def make_general_midi(root: Path) -> None:
+    """A folder as `pipeline.datasets.general_midi.render` leaves it, of few programs and without a SoundFont."""
+    rows = []
+    for voice, (program, label) in enumerate(PROGRAMS.items()):
+        for i in range(NOTES):
+            name = f"{program:03}/{program:03}-{48 + i:03}-100.flac"
+            _write(root / name, voice, len(PROGRAMS), seed=100 * program + i, seconds=1.5)
+            split = "test" if i >= NOTES - 2 else "train"
+            rows.append((name, label, split, f"{program:03}-{48 + i:03}", program, 48 + i, 100))
+    _write_table(root / "metadata.csv", ("path", "label", "split", "group", "program", "pitch", "velocity"), rows)
 
 
 def _write(

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from flows.demo import RECIPE as DEMO
 from storage_schema import open_store
 from tests.end_to_end import generated
 from training.corpus import load_corpus
@@ -18,8 +19,7 @@ from training.recipe import load_recipe
 from training.scoring import scoring_windows
 from training.windows import Window, cut_tokens, random_windows, windows_of
 
-ROOT = Path(__file__).parents[2]
-RECIPES = ROOT / "recipes"
+RECIPES = Path(__file__).parents[2] / "recipes"
 FOUR = "pitch,timbre,neural,waveform"
 TWO = "timbre,waveform"
 ONLY_TWO = ("--set", 'data.streams=["timbre", "waveform"]')
@@ -127,6 +127,20 @@ def test_fsd50k_from_archive_to_report(timbrel_here, tmp_path):
         code, out, _ = timbrel_here("predict", document["run_id"], root / uri, "--store", store, "--json")
         assert code == 0
         assert list(json.loads(out)[0]["scores"].values()) == pytest.approx(expected[uri], abs=1e-4)
+
+
+def test_the_demos_recipe_from_rendered_notes_to_report(timbrel_here, tmp_path):
+    generated.make_general_midi(tmp_path / "notes")
+    store = prepare(timbrel_here, tmp_path, "general_midi", "notes", TWO)
+    document, predictions, report, _ = train(timbrel_here, store, DEMO, *ONLY_TWO)
+    n_programs = len(generated.PROGRAMS)
+    assert (document["n_test"], document["n_folds"]) == (2 * n_programs, 1)
+    assert document["n_train"] + document["n_validation"] == (generated.NOTES - 2) * n_programs
+    times, _ = judged(predictions)
+    assert sorted(times) == [
+        f"{program:03}/{program:03}-{pitch:03}-100.flac" for program in generated.PROGRAMS for pitch in (52, 53)
+    ]
+    assert all(label in report for label in generated.PROGRAMS.values())
 
 
 def check_tokens(corpus):
