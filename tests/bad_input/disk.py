@@ -47,9 +47,11 @@ def words_for_own_mounts(folder: Path) -> list[str] | None:
     return words
 
 
-def run_apart(mode: str, folder: Path, before: Sequence[str] = ()) -> dict[str, Any]:
-    """What `main` prints, from a process of its own."""
-    command = [*before, sys.executable, "-m", "tests.bad_input.disk", mode, str(folder)]
+def run_apart(
+    mode: str, folder: Path, before: Sequence[str] = (), *, module: str = "tests.bad_input.disk"
+) -> dict[str, Any]:
+    """What the `main` of `module` prints, from a process of its own."""
+    command = [*before, sys.executable, "-m", module, mode, str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -7,11 +7,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from flows.cli.output import print_result
 from storage_schema.errors import InputError, StoreError
 from storage_schema.store import Store, open_store
 from tests.training.synthetic import BLOCKS, CENTRED, clip_id, clip_row, make_store, noise, put
 from training.judge import FUSION, MAJORITY
 from training.recipe import Recipe, load_recipe, parse_recipe
+from training.report import render_report
 from training.results import ModelResult, RunResult
 from training.run import evaluate, read_result, train
 
@@ -163,6 +165,29 @@ def test_a_multi_label_run_is_judged_by_map_mauc_and_d_prime(tmp_path: Path) -> 
     assert fusion.fusion_weights["neural"] < 0.3 * fusion.fusion_weights["timbre"]
     assert fusion.confusion == ()
     assert evaluate(store, "multi") == result
+
+
+def test_a_run_without_a_figure_says_so_and_shows_dashes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = open_store(tmp_path / "store", create=True)
+    rows = [
+        clip_row(
+            f"{i}.wav", [] if i >= 20 else [("bell", "dog")[i % 2]], split=("train", "validation", "test")[i // 10]
+        )
+        for i in range(30)
+    ]
+    store.merge_clips(rows)  # no clip of the test, as if its labels had been kept secret
+    put(store, CENTRED, {clip_id(one.uri): noise(CENTRED, 1.0, np.random.default_rng(0)) for one in rows})
+    text = 'task = "multi_label"\n' + SMALL + '[split]\nkind = "official"\n'
+    result = train(store, parse_recipe(text, "unlabelled"), device="cpu", run_id="unlabelled")
+    assert all(model.metrics == {} for model in result.models)
+    assert result.comparisons == ()
+    assert result.notes == ("No test clip carries 'bell', 'dog': learned, but no figure speaks of it.",)
+    assert evaluate(store, "unlabelled") == result  # what metrics.json says can be read again
+    print_result(result)
+    out = capsys.readouterr().out
+    assert "–" in out
+    assert f"note: {result.notes[0]}" in out
+    assert "No test clip carries &#39;bell&#39;, &#39;dog&#39;" in render_report(result)
 
 
 def test_a_folder_that_is_no_run_is_a_store_error(store: Store, tmp_path: Path) -> None:
