@@ -9,7 +9,7 @@ from pathlib import Path
 
 from features.extractor import Extractor
 from features.registry import load_extractor
-from pipeline.decode import decode
+from pipeline.decode import decode_each
 from pipeline.extract import extract_checked
 from pipeline.locations import Location
 from pipeline.progress import OnProgress, no_progress
@@ -56,11 +56,10 @@ def predict_files(
 
 def _features(file: Location, extractors: Mapping[str, Extractor]) -> tuple[dict[str, Arrays], float]:
     """The arrays of every stream, checked as in an extraction, and the duration in seconds. ClipError as there."""
-    features, duration_s = {}, 0.0
+    features = {}
+    waveforms, duration_s = decode_each(file, {one.spec.grid.sample_rate_hz for one in extractors.values()})
     for stream, extractor in extractors.items():
-        waveform = decode(file, extractor.spec.grid.sample_rate_hz)
-        duration_s = len(waveform) / extractor.spec.grid.sample_rate_hz
-        (found,) = extract_checked(extractor, [waveform])
+        (found,) = extract_checked(extractor, [waveforms[extractor.spec.grid.sample_rate_hz]])
         if isinstance(found, ClipError):
             raise ClipError(found.kind, f"{file}: {found.message}")
         features[stream] = found

@@ -11,7 +11,7 @@ every player treats them, while FLAC (and CAF cut near its front) is refused as 
 import hashlib
 import io
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -55,12 +55,23 @@ def decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises ClipError: `vanished`, `unreadable`, `empty`, `undecodable` (which is also what takes more memory than there
     is, such as an hour that claims to be sampled once a second) or `not_finite`.
     """
+    return decode_each(path, [sample_rate_hz])[0][sample_rate_hz]
+
+
+def decode_each(path: Location, sample_rates_hz: Collection[int]) -> tuple[dict[int, NDArray[np.float32]], float]:
+    """`decode` at each of several rates, by rate, of one reading of the file; and how many seconds it lasts.
+
+    Raises ClipError as `decode` does.
+    """
     try:
-        return _decode(path, sample_rate_hz)
+        waveform, own_rate_hz = _decode(path)
+        found = {rate_hz: _resample(path, waveform, own_rate_hz, rate_hz) for rate_hz in sample_rates_hz}
     except MemoryError as error:
+        rates = " and ".join(map(str, sample_rates_hz))
         raise ClipError(
-            "undecodable", f"{path} takes more memory than there is at {sample_rate_hz} Hz; cut it into shorter files"
+            "undecodable", f"{path} takes more memory than there is at {rates} Hz; cut it into shorter files"
         ) from error
+    return found, len(waveform) / own_rate_hz
 
 
 def probe(path: Location) -> AudioInfo:
@@ -96,7 +107,8 @@ def identify(path: Location) -> tuple[str, AudioInfo | None]:
             return clip_id, None
 
 
-def _decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
+def _decode(path: Location) -> tuple[NDArray[np.float32], int]:
+    """The mean of the channels at the file's own rate, checked; and that rate in Hz."""
     with _open(path) as file, _sound(path, file) as sound:
         own_rate_hz = int(sound.samplerate)
         blocks = list(_mono_blocks(path, sound))
@@ -105,6 +117,12 @@ def _decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
     waveform = np.concatenate(blocks)
     del blocks  # a second copy of a recording of hours is worth giving back
     _check_samples(path, waveform)
+    return waveform, own_rate_hz
+
+
+def _resample(
+    path: Location, waveform: NDArray[np.float32], own_rate_hz: int, sample_rate_hz: int
+) -> NDArray[np.float32]:
     if own_rate_hz == sample_rate_hz:
         return waveform
     resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from pipeline.decode import decode, hash_file, probe
+from pipeline.decode import decode, decode_each, hash_file, probe
+from pipeline.locations import open_file
 from storage_schema.errors import ClipError
 
 RATE_HZ = 16_000
@@ -231,3 +232,22 @@ def test_the_hash_is_that_of_the_bytes_and_not_of_the_name(tmp_path: Path) -> No
     first, second = _bytes(tmp_path / "a.wav", b"abc"), _bytes(tmp_path / "b.ogg", b"abc")
     assert hash_file(first) == hash_file(second) == "cf4ab791c62b8d2b2109c90275287816"  # b2sum --length=128
     assert hash_file(_bytes(tmp_path / "c.wav", b"abd")) != hash_file(first)
+
+
+def test_several_rates_of_one_reading_are_what_each_is_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = _write(tmp_path / "a.wav", _sine(6_615, 22_050), 22_050)
+    alone = {rate_hz: decode(path, rate_hz) for rate_hz in (16_000, 22_050, 48_000)}
+    n_opened = 0
+
+    def count(*arguments):
+        nonlocal n_opened
+        n_opened += 1
+        return open_file(*arguments)
+
+    monkeypatch.setattr("pipeline.decode.open_file", count)
+    together, duration_s = decode_each(path, alone)
+    assert n_opened == 1
+    assert duration_s == pytest.approx(0.3)
+    assert list(together) == list(alone)
+    for rate_hz, waveform in alone.items():
+        np.testing.assert_array_equal(together[rate_hz], waveform)
