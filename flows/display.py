@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pipeline.progress import OnProgress, no_progress
+from storage_schema.progress import OnProgress, no_progress
 
 _LINE_EVERY_S = 10.0
 """Without a terminal, how often a stage says where it is."""

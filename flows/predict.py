@@ -12,8 +12,8 @@ from features.registry import load_extractor
 from pipeline.decode import decode_each
 from pipeline.extract import extract_checked
 from pipeline.locations import Location
-from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.streams import Arrays
 from training.predict import predict
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 from pipeline.batches import BATCH_S
 from pipeline.plan import ExtractionPlan, StreamPlan
-from pipeline.progress import OnProgress, no_progress
 from storage_schema.measured import Measured, measure
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.snapshot import Snapshot
 
 Source = Literal["history", "probe"]

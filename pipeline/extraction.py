@@ -12,7 +12,7 @@ from pipeline.commit import commit_receipts
 from pipeline.execute import execute, local_cluster
 from pipeline.limits import DEFAULT_LIMIT, TimeLimit
 from pipeline.plan import ExtractionPlan
-from pipeline.progress import OnProgress, no_progress
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.store import Store
 
 

@@ -16,8 +16,8 @@ from typing import Any
 from pipeline.datasets import ADAPTERS, ListedClip
 from pipeline.decode import identify
 from pipeline.locations import Location, Stat, folder_of, is_on_s3, join, stats_below
-from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import ClipError, InputError
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.store import Store
 from storage_schema.tables import CLIPS, ClipRow
 

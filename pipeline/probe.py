@@ -22,11 +22,11 @@ from pipeline.batches import BATCH_S, Batch, cut_batches
 from pipeline.execute import local_cluster
 from pipeline.extract import extract_batch
 from pipeline.plan import UNKNOWN_S, StreamPlan, WantedClip
-from pipeline.progress import OnProgress, no_progress
 from storage_schema.errors import InputError, TimbrelError
 from storage_schema.layout import parts_key
 from storage_schema.measured import Measured
 from storage_schema.parts import METADATA
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.store import Store, open_store
 from storage_schema.tables import ExtractionRow
 

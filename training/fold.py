@@ -14,6 +14,7 @@ import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
+from storage_schema.progress import OnProgress
 from training.baselines import LinearModel, logistic_regression, majority, pool_clips
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
@@ -26,9 +27,6 @@ from training.results import EpochPoint
 from training.scoring import owners, scoring_windows, window_scores
 from training.splits import Fold
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how much of it is done, and how much there is."""
-
 
 @dataclass(frozen=True)
 class FittedFold:
@@ -39,7 +37,7 @@ class FittedFold:
     curves: dict[str, tuple[EpochPoint, ...]]
 
 
-def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_progress: Progress) -> FittedFold:
+def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_progress: OnProgress) -> FittedFold:
     """Fit all models of `fold`. Raises InputError where a loss diverges."""
     both = np.union1d(fold.train, fold.validation) if recipe.fit.refit else fold.train
     windows = scoring_windows(fold.validation, corpus.ticks, recipe)
@@ -95,5 +93,5 @@ def _fit_baselines(
 _OnStep = Callable[[int, int], None]
 
 
-def _on(what: str, on_progress: Progress) -> _OnStep:
+def _on(what: str, on_progress: OnProgress) -> _OnStep:
     return lambda done, total: on_progress(what, done, total)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from storage_schema.errors import InputError
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.store import Store
-from training.fold import Progress
 from training.recipe import parse_recipe
 from training.results import RunResult
 from training.run import read_result, train
@@ -44,7 +44,7 @@ def repeat(
     run_id: str,
     *,
     device: str = "auto",
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: OnProgress = no_progress,
 ) -> Repetition:
     """Fit and judge again what the run `run_id` did, however much the store has grown since, as a run of its own.
 

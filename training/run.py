@@ -23,12 +23,13 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from storage_schema.errors import InputError, StoreError
+from storage_schema.progress import OnProgress, no_progress
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
-from training.fold import Progress, fit_fold
+from training.fold import fit_fold
 from training.judge import Effort, compare, draw_all, make_rows, score_clips
 from training.metrics import HEADLINE
 from training.model import FoldModel
@@ -59,7 +60,7 @@ def train(
     snapshot: Snapshot | None = None,
     device: str = "auto",
     run_id: str | None = None,
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: OnProgress = no_progress,
 ) -> RunResult:
     """Fit and judge what `recipe` asks for on `snapshot` (the newest by default), and write the run's folder.
 
@@ -110,7 +111,7 @@ def evaluate(
     run_id: str,
     snapshot: Snapshot | None = None,
     *,
-    on_progress: Progress = lambda what, done, total: None,
+    on_progress: OnProgress = no_progress,
 ) -> RunResult:
     """The figures of a finished run, computed again from its checkpoints and the store.
 
@@ -171,7 +172,7 @@ def _judge(
     recipe: Recipe,
     efforts: Mapping[str, Effort],
     provenance: Provenance,
-    on_progress: Progress,
+    on_progress: OnProgress,
 ) -> tuple[RunResult, pa.Table]:
     """The run's document, and every test clip's probabilities by every model."""
     n_steps = len(corpus.folds) + 1  # a fold's scores each, then the intervals of all

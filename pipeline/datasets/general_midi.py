@@ -29,9 +29,9 @@ from numpy.typing import NDArray
 
 from pipeline.datasets.csv import METADATA_NAME
 from pipeline.datasets.general_midi_names import PROGRAMS
-from pipeline.progress import OnProgress, no_progress
 from storage_schema.atomic import write_file
 from storage_schema.errors import InputError
+from storage_schema.progress import OnProgress, no_progress
 
 SAMPLE_RATE_HZ = 44_100
 PITCHES = range(36, 85)

@@ -31,11 +31,12 @@ from storage_schema.parts import (
     read_rows,
     write_part,
 )
+from storage_schema.progress import OnProgress
 from storage_schema.specs import read_spec
 from storage_schema.streams import Arrays, StreamSpec
 from storage_schema.tables import EXTRACTIONS
 from storage_schema.upkeep import table_files
-from storage_schema.upkeep.inspection import OnProgress, list_streams, read_rows_now
+from storage_schema.upkeep.inspection import list_streams, read_rows_now
 
 TARGET_BYTES = 64 * 2**20
 """Size of a merged part before compression; a part of less than half of it is small."""

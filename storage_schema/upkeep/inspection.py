@@ -3,9 +3,7 @@
 `verify` tells people what is found here, `repair` mends it. One part is in memory at a time.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import polars as pl
 
@@ -16,12 +14,10 @@ from storage_schema.layout import CLIPS as CLIPS_KEY
 from storage_schema.layout import EXTRACTIONS as EXTRACTIONS_KEY
 from storage_schema.layout import STREAMS, is_name, part_key
 from storage_schema.parts import Part, check_part, list_parts, read_index
+from storage_schema.progress import OnProgress
 from storage_schema.specs import read_spec
 from storage_schema.streams import StreamSpec
 from storage_schema.tables import CLIPS, EXTRACTIONS
-
-OnProgress: TypeAlias = Callable[[str, int, int], None]
-"""Called with (what, done, total)."""
 
 _COLUMNS = ("clip_id", "stream", "fingerprint", "status", "part_id", "first_row", "n_rows")
 

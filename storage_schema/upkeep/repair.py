@@ -14,12 +14,12 @@ from storage_schema.files import Files
 from storage_schema.layout import CLIPS as CLIPS_KEY
 from storage_schema.layout import EXTRACTIONS, part_key, spec_key
 from storage_schema.parts import Part
+from storage_schema.progress import OnProgress
 from storage_schema.recovery import adoptable
 from storage_schema.store import Store
 from storage_schema.streams import StreamSpec
 from storage_schema.tables import ExtractionRow
 from storage_schema.upkeep.inspection import (
-    OnProgress,
     StreamCondition,
     inspect_stream,
     list_streams,

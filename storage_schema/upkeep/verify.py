@@ -17,10 +17,10 @@ from storage_schema.files import SCRATCH, Files
 from storage_schema.layout import CLIPS as CLIPS_KEY
 from storage_schema.layout import EXTRACTIONS as EXTRACTIONS_KEY
 from storage_schema.layout import RUNS, part_key, spec_key
+from storage_schema.progress import OnProgress
 from storage_schema.store import RUN_MARKER, Store
 from storage_schema.upkeep.delta_log import broken_commits
 from storage_schema.upkeep.inspection import (
-    OnProgress,
     PartCondition,
     StreamCondition,
     inspect_stream,
