@@ -24,11 +24,12 @@ from training.baselines import LinearModel
 from training.encoders import StreamEncoder
 from training.fusion import Fusion
 from training.inputs import encoder_shape
+from training.joint import JointModel, make_joint
 from training.model import FoldModel
 from training.recipe import Recipe, Task
 
 TENSORS, DOCUMENT = "model.safetensors", "model.json"
-FORMAT = 1
+FORMAT = 2
 MAX_DOCUMENT_BYTES = 16 * 2**20
 MAX_TENSOR_BYTES = 2 * 2**30
 """Far above any model of ours; whatever is larger is not read."""
@@ -54,9 +55,13 @@ class _Document(BaseModel):
 def save_checkpoint(folder: Path, model: FoldModel) -> None:
     """Write the fold's two files into `folder`, which exists; the document last."""
     tensors: dict[str, NDArray[Any]] = {}
-    for stream, encoder in model.encoders.items():
-        for name, value in encoder.state_dict().items():
-            tensors[f"stream/{stream}/{name}"] = np.ascontiguousarray(value.numpy())
+    late = model.fusion if isinstance(model.fusion, Fusion) else Fusion({}, {})
+    networks: dict[str, torch.nn.Module] = {f"stream/{stream}": encoder for stream, encoder in model.encoders.items()}
+    if isinstance(model.fusion, JointModel):
+        networks["joint"] = model.fusion
+    for prefix, network in networks.items():
+        for name, value in network.state_dict().items():
+            tensors[f"{prefix}/{name}"] = np.ascontiguousarray(value.numpy())
     for name, baseline in model.baselines.items():
         for part in ("mean", "std", "weight", "bias"):
             tensors[f"baseline/{name}/{part}"] = np.ascontiguousarray(getattr(baseline, part))
@@ -68,8 +73,8 @@ def save_checkpoint(folder: Path, model: FoldModel) -> None:
         recipe=model.recipe,
         specs={stream: spec.to_json() for stream, spec in model.specs.items()},
         fingerprints={stream: spec.fingerprint for stream, spec in model.specs.items()},
-        weights=dict(model.fusion.weights),
-        spreads=dict(model.fusion.spreads),
+        weights=dict(late.weights),
+        spreads=dict(late.spreads),
         baselines={name: baseline.streams for name, baseline in model.baselines.items()},
         tensors_blake2b=_hash(content),
     )
@@ -106,36 +111,40 @@ def load_checkpoint(folder: Path) -> FoldModel:
 def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldModel:
     """The models, each tensor checked against the shape that the document calls for."""
     streams = list(document.recipe.data.streams)
-    for name, keys in (("specs", document.specs), ("weights", document.weights), ("spreads", document.spreads)):
-        if sorted(keys) != sorted(streams):
-            raise ValueError(f"its {name} are of {sorted(keys)}, its recipe is of {sorted(streams)}")
+    is_joint = document.recipe.fusion.kind != "late" and len(streams) > 1
+    weighted = [] if is_joint else streams
+    of_streams = (
+        ("specs", document.specs, streams),
+        ("weights", document.weights, weighted),
+        ("spreads", document.spreads, weighted),
+    )
+    for name, keys, wanted in of_streams:
+        if sorted(keys) != sorted(wanted):
+            raise ValueError(f"its {name} are of {sorted(keys)}, its recipe is of {sorted(wanted)}")
     specs = {stream: StreamSpec.from_json(document.specs[stream]) for stream in streams}
     for stream, spec in specs.items():
         if spec.fingerprint != document.fingerprints.get(stream):
             raise ValueError(f"the description of stream {stream} has fingerprint {spec.fingerprint}, another is named")
-    used = set()
-    encoders = {}
-    for stream, spec in specs.items():
-        encoder = StreamEncoder(encoder_shape(spec, len(document.labels), document.recipe))
-        state = {}
-        for name, wanted in encoder.state_dict().items():
-            key = f"stream/{stream}/{name}"
-            state[name] = torch.from_numpy(_tensor(tensors, key, tuple(wanted.shape)))
-            used.add(key)
-        encoder.load_state_dict(state)
-        encoders[stream] = encoder.eval()
+    shapes = {stream: encoder_shape(spec, len(document.labels), document.recipe) for stream, spec in specs.items()}
+    encoders = {stream: StreamEncoder(shape) for stream, shape in shapes.items()}
+    fusion = make_joint(document.recipe, shapes) if is_joint else Fusion(document.weights, document.spreads)
+    used: set[str] = set()
+    for stream, encoder in encoders.items():
+        used |= _fill(encoder, f"stream/{stream}", tensors)
+    if isinstance(fusion, JointModel):
+        used |= _fill(fusion, "joint", tensors)
     baselines = {}
     for name, members in document.baselines.items():
         n_features = len(tensors[f"baseline/{name}/mean"])
-        shapes = {
+        sizes = {
             "mean": (n_features,),
             "std": (n_features,),
             "weight": (n_features, len(document.labels)),
             "bias": (len(document.labels),),
         }
-        parts = {part: _tensor(tensors, f"baseline/{name}/{part}", shape) for part, shape in shapes.items()}
+        parts = {part: _tensor(tensors, f"baseline/{name}/{part}", shape) for part, shape in sizes.items()}
         baselines[name] = LinearModel(members, **parts)
-        used |= {f"baseline/{name}/{part}" for part in shapes}
+        used |= {f"baseline/{name}/{part}" for part in sizes}
     if set(tensors) != used:
         raise ValueError(f"it holds {len(set(tensors) - used)} tensors that nothing asks for")
     return FoldModel(
@@ -144,9 +153,22 @@ def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldMode
         document.recipe,
         specs,
         encoders,
-        Fusion(document.weights, document.spreads),
+        fusion,
         baselines,
     )
+
+
+def _fill(network: torch.nn.Module, prefix: str, tensors: Mapping[str, NDArray[Any]]) -> set[str]:
+    """Give `network` its tensors, in eval mode; the keys that were used."""
+    keys = {name: f"{prefix}/{name}" for name in network.state_dict()}
+    network.load_state_dict(
+        {
+            name: torch.from_numpy(_tensor(tensors, keys[name], tuple(wanted.shape)))
+            for name, wanted in network.state_dict().items()
+        }
+    )
+    network.eval()
+    return set(keys.values())
 
 
 def _tensor(tensors: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:

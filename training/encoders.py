@@ -17,19 +17,59 @@ from training.inputs import EncoderShape, Normalisation
 CLAMP = 8.0
 """Normalised inputs are held within this many standard deviations: descriptors have heavy tails."""
 
-N_FILTERS = 64
+N_FILTERS = 40
 FILTER_SAMPLES = 160
 FILTER_STEP = 80
 """The waveform's filters: 10 ms long, one step every 5 ms inside a 25 ms patch of 16 kHz samples."""
 
 
 class StreamEncoder(nn.Module):
-    """The encoder of one stream; it carries its normalisation, so that a checkpoint is complete."""
+    """The encoder of one stream; it carries its normalisation, so that a checkpoint is complete.
+
+    A stream of pretrained embeddings has few tokens, each of which says almost everything: beside the Transformer a
+    linear path leads from their mean and standard deviation straight to the embedding (docs/decisions/0007).
+    """
+
+    def __init__(self, shape: EncoderShape, *, dropout: float = 0.0, token_mask: float = 0.0) -> None:
+        super().__init__()
+        self.shape = shape
+        self.tokenize = Tokenizer(shape, dropout=dropout, token_mask=token_mask)
+        self.summarize = Summary(shape, dropout=dropout)
+        self.linear_path = nn.Linear(2 * shape.n_channels, shape.dim) if shape.is_embedding else None
+        self.embedding_norm = nn.LayerNorm(shape.dim)
+        self.dropout = nn.Dropout(dropout)
+        self.classify = nn.Linear(shape.dim, shape.n_labels)
+
+    def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
+        """The class scores (n, n_labels) of n windows, before softmax or sigmoid.
+
+        inputs: (n, n_tokens, n_channels) as stored, not yet normalised. mask: (n, n_tokens), True where a token exists.
+        times_s: (n, n_tokens) seconds after the window's start.
+        """
+        return self.score(self.embedding(inputs, mask, times_s))
+
+    def score(self, embedding: Tensor) -> Tensor:
+        """The class scores (n, n_labels) of embeddings (n, dim)."""
+        scores: Tensor = self.classify(self.dropout(embedding))
+        return scores
+
+    def embedding(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
+        """The embedding (n, dim) of n windows; arguments as for `forward`. A window without tokens gives a constant."""
+        tokens, token_mask, _ = self.tokenize(inputs, mask, times_s)
+        summary = self.summarize(tokens, token_mask)
+        if self.linear_path is not None:
+            summary = summary + self.linear_path(pool(self.tokenize.normalise(inputs), mask))
+        embedded: Tensor = self.embedding_norm(summary)
+        return embedded
+
+
+class Tokenizer(nn.Module):
+    """From a stream's frames to tokens: normalise, project, merge neighbours, add positions in time."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, shape: EncoderShape, *, dropout: float = 0.0, token_mask: float = 0.0) -> None:
+    def __init__(self, shape: EncoderShape, *, dropout: float, token_mask: float) -> None:
         super().__init__()
         self.shape = shape
         self.token_mask = token_mask
@@ -40,41 +80,47 @@ class StreamEncoder(nn.Module):
         )
         self.merge = nn.Linear(shape.merge * shape.dim, shape.dim) if shape.merge > 1 else None
         self.hidden_token = nn.Parameter(torch.zeros(shape.dim))
-        self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
-        self.norm = nn.LayerNorm(shape.dim)
-        self.embed = nn.Linear(2 * shape.dim, shape.dim)
-        self.embedding_norm = nn.LayerNorm(shape.dim)
         self.dropout = nn.Dropout(dropout)
-        self.classify = nn.Linear(shape.dim, shape.n_labels)
 
     def set_normalisation(self, normalisation: Normalisation) -> None:
         """Take over statistics that were fitted on training frames."""
         self.mean.copy_(torch.from_numpy(normalisation.mean))
         self.std.copy_(torch.from_numpy(normalisation.std))
 
-    def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
-        """The class scores (n, n_labels) of n windows, before softmax or sigmoid.
+    def normalise(self, inputs: Tensor) -> Tensor:
+        return torch.clamp((inputs - self.mean) / self.std, -CLAMP, CLAMP)
 
-        inputs: (n, n_tokens, n_channels) as stored, not yet normalised. mask: (n, n_tokens), True where a token exists.
-        times_s: (n, n_tokens) seconds after the window's start.
-        """
-        scores: Tensor = self.classify(self.dropout(self.embedding(inputs, mask, times_s)))
-        return scores
-
-    def embedding(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
-        """The embedding (n, dim) of n windows; arguments as for `forward`."""
-        tokens = self.front(torch.clamp((inputs - self.mean) / self.std, -CLAMP, CLAMP))
+    def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens (n, n_groups, dim), their mask and their times; in training some are hidden (SpecAugment's idea)."""
+        tokens = self.front(self.normalise(inputs))
         if self.merge is not None:
             grouped, mask, times_s = group(tokens, mask, times_s, self.shape.merge)
             tokens = self.merge(grouped)
         if self.training and self.token_mask > 0:
             is_hidden = torch.rand(mask.shape, device=mask.device) < self.token_mask
             tokens = torch.where(is_hidden[..., None], self.hidden_token, tokens)
-        tokens = self.dropout(tokens + positions(times_s, self.shape.dim))
+        return self.dropout(tokens + positions(times_s, self.shape.dim)), mask, times_s
+
+
+class Summary(nn.Module):
+    """From tokens to one vector: a small Transformer, then pooling over the tokens that exist."""
+
+    def __init__(self, shape: EncoderShape, *, dropout: float) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(Block(shape.dim, shape.heads, dropout) for _ in range(shape.layers))
+        self.norm = nn.LayerNorm(shape.dim)
+        self.embed = nn.Linear(2 * shape.dim, shape.dim)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        summary: Tensor = self.embed(pool(self.transform(tokens, mask), mask))
+        return summary
+
+    def transform(self, tokens: Tensor, mask: Tensor) -> Tensor:
+        """The tokens (n, n_tokens, dim) once each has heard the others."""
         for block in self.blocks:
             tokens = block(tokens, mask)
-        embedded: Tensor = self.embedding_norm(self.embed(pool(self.norm(tokens), mask)))
-        return embedded
+        transformed: Tensor = self.norm(tokens)
+        return transformed
 
 
 class Block(nn.Module):
@@ -93,6 +139,7 @@ class Block(nn.Module):
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         n, n_tokens, dim = tokens.shape
+        mask = mask | ~mask.any(dim=1, keepdim=True)  # a window without tokens: whatever it attends to, nobody reads it
         split = self.query_key_value(self.attention_norm(tokens)).view(n, n_tokens, 3, self.heads, dim // self.heads)
         query, key, value = split.permute(2, 0, 3, 1, 4)  # 3 x (n, heads, n_tokens, dim / heads)
         attended = F.scaled_dot_product_attention(query, key, value, attn_mask=mask[:, None, None, :])
@@ -164,8 +211,8 @@ def positions(times_s: Tensor, dim: int) -> Tensor:
 
 
 def pool(tokens: Tensor, mask: Tensor) -> Tensor:
-    """Mean and standard deviation over the tokens that exist: (n, n_tokens, dim) -> (n, 2 * dim)."""
-    share = mask[..., None].to(tokens.dtype) / mask.sum(dim=1, keepdim=True)[..., None]
+    """Mean and standard deviation over the tokens that exist, 0 where none does: (n, n_tokens, dim) -> (n, 2 * dim)."""
+    share = mask[..., None].to(tokens.dtype) / mask.sum(dim=1, keepdim=True)[..., None].clamp(min=1)
     mean = (tokens * share).sum(dim=1)
     variance = ((tokens - mean[:, None]).square() * share).sum(dim=1)
     return torch.cat([mean, torch.sqrt(variance + 1e-5)], dim=-1)

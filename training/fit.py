@@ -1,53 +1,56 @@
-"""Fitting one stream's encoder: a loop read from top to bottom.
+"""Fitting an encoder, or a network of several streams: one loop, read from top to bottom.
 
 An epoch shows one random window of every training clip. The learning rate rises and falls as one cosine over the
-epochs of the recipe, and the encoder at its end is the one that is kept: stopping earlier, where validation was best,
+epochs of the recipe, and the network at its end is the one that is kept: stopping earlier, where validation was best,
 means stopping while the rate is high, and lost on both datasets it was tried on (docs/decisions/0004). Validation is
-watched, not obeyed. The same arguments give the same encoder on one machine.
+watched, not obeyed. The same arguments give the same network on one machine.
 """
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 
 from storage_schema.errors import InputError
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
-from training.inputs import encoder_shape, fit_normalisation
+from training.inputs import encoder_shape, fit_normalisation, is_embedding
+from training.joint import Batch, JointModel, make_joint
 from training.metrics import headline_score
-from training.recipe import Recipe, Task
+from training.objectives import JOINT, EncoderObjective, JointObjective
+from training.recipe import Recipe
 from training.results import EpochPoint
-from training.scoring import (
-    as_array,
-    batch_tensors,
-    clip_loss,
-    clip_probabilities,
-    owners,
-    scoring_windows,
-    window_scores,
-)
+from training.scoring import as_array, batch_tensors, clip_loss, clip_probabilities, owners, scoring_windows
 from training.windows import TICK_RATE_HZ, StreamFrames, Window, cut_tokens, random_windows
 
 GRADIENT_NORM = 1.0
 WARM_UP_SHARE = 0.1
 """The share of the schedule in which the learning rate rises."""
 
+LINEAR_PATH_DECAY = 1.0
+"""Weight decay of the linear path from pooled embeddings, which else learns the training clips by heart."""
+
 DEVICES = ("auto", "cpu", "cuda")
 
 
-@dataclass(frozen=True)
-class FittedEncoder:
-    """An encoder in eval mode on the CPU, and its learning curve on the validation clips, empty without any."""
+Network = TypeVar("Network", bound=nn.Module)
+AnyObjective = TypeVar("AnyObjective", EncoderObjective, JointObjective)
+OnEpoch = Callable[[int, int], None]
 
-    encoder: StreamEncoder
+
+@dataclass(frozen=True)
+class Fitted(Generic[Network]):
+    """A network in eval mode on the CPU, and its learning curve on the validation clips, empty without any."""
+
+    network: Network
     curve: tuple[EpochPoint, ...]
 
 
@@ -62,37 +65,82 @@ def make_fabric(device: str) -> Fabric:
     return Fabric(accelerator=device, devices=1)
 
 
-def fit_encoder(
-    frames: StreamFrames,
+def fit_encoders(
+    frames: Mapping[str, StreamFrames],
     corpus: Corpus,
     train: NDArray[np.int64],
     validation: NDArray[np.int64],
     recipe: Recipe,
     fabric: Fabric,
     *,
-    on_epoch: Callable[[int, int], None] = lambda done, total: None,
-) -> FittedEncoder:
-    """Fit the encoder of one stream on the clips `train`; what it says of the clips `validation` becomes the curve.
+    on_epoch: OnEpoch = lambda done, total: None,
+) -> dict[str, Fitted[StreamEncoder]]:
+    """Fit an encoder for each stream of `frames` on the clips `train`, each under its own loss.
 
+    With several streams they are fitted at the same time, which makes a difference only where the recipe's
+    `contrastive` draws their embeddings together. What they say of the clips `validation` becomes their curves.
     Raises InputError where the loss diverges.
     """
+
+    def build() -> EncoderObjective:
+        encoders = {
+            stream: StreamEncoder(
+                encoder_shape(held.spec, len(corpus.labels), recipe),
+                dropout=recipe.model.dropout,
+                token_mask=recipe.fit.token_mask,
+            )
+            for stream, held in frames.items()
+        }
+        return EncoderObjective(encoders, corpus.task, recipe)
+
+    objective, curves = _fit(build, frames, corpus, train, validation, recipe, fabric, on_epoch)
+    return {stream: Fitted(objective.encoders[stream], curves[stream]) for stream in frames}
+
+
+def fit_joint(
+    frames: Mapping[str, StreamFrames],
+    corpus: Corpus,
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    recipe: Recipe,
+    fabric: Fabric,
+    *,
+    on_epoch: OnEpoch = lambda done, total: None,
+) -> Fitted[JointModel]:
+    """Fit the joint network that the recipe's [fusion] asks for; otherwise as `fit_encoders`."""
+
+    def build() -> JointObjective:
+        shapes = {stream: encoder_shape(held.spec, len(corpus.labels), recipe) for stream, held in frames.items()}
+        return JointObjective(make_joint(recipe, shapes), corpus.task, recipe)
+
+    objective, curves = _fit(build, frames, corpus, train, validation, recipe, fabric, on_epoch)
+    return Fitted(objective.joint, curves[JOINT])
+
+
+def _fit(
+    build: Callable[[], AnyObjective],
+    frames: Mapping[str, StreamFrames],
+    corpus: Corpus,
+    train: NDArray[np.int64],
+    validation: NDArray[np.int64],
+    recipe: Recipe,
+    fabric: Fabric,
+    on_epoch: OnEpoch,
+) -> tuple[AnyObjective, dict[str, tuple[EpochPoint, ...]]]:
+    """Fit what `build` makes, on any number of streams; returned on the CPU in eval mode, with its curves."""
     settings = recipe.fit
     generator = np.random.default_rng(settings.seed)
     windows = scoring_windows(validation, corpus.ticks, recipe)
     targets = torch.from_numpy(corpus.targets)
-    curve: list[EpochPoint] = []
+    is_mixed = settings.mixup > 0 and not all(is_embedding(held.spec) for held in frames.values())
+    curves: dict[str, list[EpochPoint]] = defaultdict(list)
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
-        encoder = StreamEncoder(
-            encoder_shape(frames.spec, len(corpus.labels), recipe),
-            dropout=recipe.model.dropout,
-            token_mask=settings.token_mask,
-        )
-        encoder.set_normalisation(fit_normalisation(frames, frames.rows(train)))
-        optimizer = torch.optim.AdamW(
-            encoder.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        model, optimizer = fabric.setup(encoder, optimizer)
+        objective = build()
+        for stream, held in frames.items():
+            objective.tokenizer(stream).set_normalisation(fit_normalisation(held, held.rows(train)))
+        optimizer = torch.optim.AdamW(_groups(objective, settings.weight_decay), lr=settings.learning_rate)
+        model, optimizer = fabric.setup(objective, optimizer)
         n_steps = math.ceil(len(train) / settings.batch_size)
         for epoch in range(settings.epochs):
             model.train()
@@ -101,11 +149,14 @@ def fit_encoder(
             shown = random_windows(order, corpus.ticks[order], round(recipe.window.length_s * TICK_RATE_HZ), generator)
             for step in range(n_steps):
                 span = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
-                inputs, mask, times_s = batch_tensors(frames, cut_tokens(frames, shown[span]), fabric.device)
+                batch: Batch = {
+                    stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
+                    for stream, held in frames.items()
+                }
                 wanted = targets[order[span]].to(fabric.device)
-                if settings.mixup > 0:
-                    inputs, mask, wanted = mix(inputs, mask, wanted, settings.mixup, generator)
-                loss = window_loss(model(inputs, mask, times_s), wanted, corpus.task, settings.label_smoothing)
+                if is_mixed:
+                    batch, wanted = mix(batch, wanted, settings.mixup, generator)
+                loss = model(batch, wanted)
                 for group in optimizer.param_groups:
                     group["lr"] = settings.learning_rate * rate_at((epoch + step / n_steps) / settings.epochs)
                 optimizer.zero_grad()
@@ -116,31 +167,38 @@ def fit_encoder(
             train_loss = float(np.mean(losses))
             if not math.isfinite(train_loss):
                 raise InputError(
-                    f"the loss of stream {frames.spec.stream} became {train_loss} in epoch {epoch + 1}; lower the "
+                    f"the loss of stream {' and '.join(frames)} became {train_loss} in epoch {epoch + 1}; lower the "
                     f"recipe's [fit] learning_rate, which is {settings.learning_rate}"
                 )
             if windows:
-                curve.append(_validate(encoder, frames, windows, corpus, validation, epoch + 1, train_loss))
+                for name, scores in objective.window_scores(frames, windows).items():
+                    curves[name].append(_point(scores, windows, corpus, validation, epoch + 1, train_loss))
             on_epoch(epoch + 1, settings.epochs)
-    return FittedEncoder(encoder.cpu().eval(), tuple(curve))
+    names = objective.names
+    return objective.cpu().eval(), {name: tuple(curves[name]) for name in names}
 
 
-def window_loss(scores: Tensor, targets: Tensor, task: Task, smoothing: float) -> Tensor:
-    """The mean cross-entropy of windows in nats, targets smoothed towards the uniform (single) or 1/2 (multi)."""
-    if task == "single_label":
-        return F.cross_entropy(scores, targets, label_smoothing=smoothing)
-    return F.binary_cross_entropy_with_logits(scores, targets * (1 - smoothing) + smoothing / 2)
+def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """The parameters by how much they decay."""
+    linear = [values for name, values in objective.named_parameters() if "linear_path" in name]
+    rest = [values for name, values in objective.named_parameters() if "linear_path" not in name]
+    groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": weight_decay}]
+    return [*groups, {"params": linear, "weight_decay": LINEAR_PATH_DECAY}] if linear else groups
 
 
-def mix(
-    inputs: Tensor, mask: Tensor, targets: Tensor, alpha: float, generator: np.random.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Mix each window of a batch with another by one share drawn from Beta(alpha, alpha) (Zhang et al., ICLR 2018)."""
+def mix(batch: Batch, targets: Tensor, alpha: float, generator: np.random.Generator) -> tuple[Batch, Tensor]:
+    """Mix each window of a batch with another by one share drawn from Beta(alpha, alpha) (Zhang et al., ICLR 2018).
+
+    All streams of a window are mixed with those of the same other window.
+    """
     share = float(generator.beta(alpha, alpha))
     share = max(share, 1 - share)
-    other = torch.from_numpy(generator.permutation(len(inputs))).to(inputs.device)
-    mixed = share * inputs + (1 - share) * inputs[other]
-    return mixed, mask | mask[other], share * targets + (1 - share) * targets[other]
+    other = torch.from_numpy(generator.permutation(len(targets))).to(targets.device)
+    mixed = {
+        stream: (share * inputs + (1 - share) * inputs[other], mask | mask[other], times_s)
+        for stream, (inputs, mask, times_s) in batch.items()
+    }
+    return mixed, share * targets + (1 - share) * targets[other]
 
 
 def rate_at(progress: float) -> float:
@@ -150,17 +208,17 @@ def rate_at(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))
 
 
-def _validate(
-    encoder: StreamEncoder,
-    frames: StreamFrames,
+def _point(
+    scores: Tensor,
     windows: Sequence[Window],
     corpus: Corpus,
     validation: NDArray[np.int64],
     epoch: int,
     train_loss: float,
 ) -> EpochPoint:
+    """A point of a learning curve from the scores of the validation clips' windows."""
     wanted = corpus.targets[validation]
-    probabilities = clip_probabilities(window_scores(encoder, frames, windows), owners(windows), corpus.task)
+    probabilities = clip_probabilities(scores, owners(windows), corpus.task)
     loss = float(clip_loss(probabilities, torch.from_numpy(wanted), corpus.task))
     score = headline_score(corpus.task, wanted, as_array(probabilities))
     return EpochPoint(epoch=epoch, train_loss=train_loss, validation_loss=loss, validation_score=score)

@@ -1,8 +1,8 @@
 """All models of one fold, in the order in which they may know about each other.
 
-Every stream's encoder alone; then the fusion's weights, fitted on the validation clips' scores, which no encoder has
-learned from; then each encoder once more, in the same way, on training and validation clips together. Baselines
-choose nothing and learn from both sides at once. Test clips are never looked at here.
+Every stream's encoder alone; then late fusion's weights, fitted on the validation clips' scores, which no encoder has
+learned from, or a joint network; and each network once more, in the same way, on training and validation clips
+together. Baselines choose nothing and learn from both sides at once. Test clips are never looked at here.
 """
 
 import time
@@ -18,8 +18,9 @@ from storage_schema.progress import OnProgress
 from training.baselines import LinearModel, logistic_regression, majority, pool_clips
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
-from training.fit import fit_encoder
-from training.fusion import fit_fusion
+from training.fit import fit_encoders, fit_joint
+from training.fusion import Fusion, fit_fusion
+from training.joint import JointModel
 from training.judge import FUSION, MAJORITY
 from training.model import FoldModel
 from training.recipe import Recipe
@@ -45,25 +46,41 @@ def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_prog
     scores: dict[str, torch.Tensor] = {}
     seconds: dict[str, float] = {}
     curves: dict[str, tuple[EpochPoint, ...]] = {}
-    for stream, frames in corpus.frames.items():
+    is_aligned = recipe.fusion.kind == "late" and recipe.fusion.contrastive > 0
+    every = tuple(corpus.frames)
+    for streams in (every,) if is_aligned else ((stream,) for stream in every):
         started = time.monotonic()
-        what = f"fold {fold.number}, {stream}"
-        fitted = fit_encoder(
-            frames, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
+        what = f"fold {fold.number}, {', '.join(streams)}"
+        held = {stream: corpus.frames[stream] for stream in streams}
+        fitted = fit_encoders(
+            held, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
         )
-        scores[stream] = window_scores(fitted.encoder, frames, windows)
-        curves[stream] = fitted.curve
+        for stream, found in fitted.items():
+            scores[stream] = window_scores(found.network, corpus.frames[stream], windows)
+            curves[stream] = found.curve
         if recipe.fit.refit:
             again = _on(f"{what}, with validation clips", on_progress)
-            fitted = fit_encoder(frames, corpus, both, both[:0], recipe, fabric, on_epoch=again)
-        encoders[stream] = fitted.encoder
-        seconds[stream] = time.monotonic() - started
+            fitted = fit_encoders(held, corpus, both, both[:0], recipe, fabric, on_epoch=again)
+        encoders |= {stream: found.network for stream, found in fitted.items()}
+        seconds |= dict.fromkeys(streams, (time.monotonic() - started) / len(streams))
 
-    on_progress(f"fold {fold.number}, fusion", 0, 1)
+    what = f"fold {fold.number}, fusion"
+    on_progress(what, 0, 1)
     started = time.monotonic()
-    targets = torch.from_numpy(corpus.targets[fold.validation])
-    fusion = fit_fusion(scores, owners(windows), targets, corpus.task)
-    seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
+    fusion: Fusion | JointModel
+    if recipe.fusion.kind == "late" or len(every) == 1:
+        targets = torch.from_numpy(corpus.targets[fold.validation])
+        fusion = fit_fusion(scores, owners(windows), targets, corpus.task)
+        seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
+    else:
+        sides = (fold.train, fold.validation)
+        joint = fit_joint(corpus.frames, corpus, *sides, recipe, fabric, on_epoch=_on(what, on_progress))
+        curves[FUSION] = joint.curve
+        if recipe.fit.refit:
+            again = _on(f"{what}, with validation clips", on_progress)
+            joint = fit_joint(corpus.frames, corpus, both, both[:0], recipe, fabric, on_epoch=again)
+        fusion = joint.network
+        seconds[FUSION] = time.monotonic() - started
 
     baselines = _fit_baselines(corpus, both, seconds, _on(f"fold {fold.number}, baselines", on_progress))
     model = FoldModel(corpus.task, corpus.labels, recipe, corpus.specs, encoders, fusion, baselines)

@@ -41,6 +41,7 @@ class EncoderShape:
     n_channels: int
     n_labels: int
     is_waveform: bool
+    is_embedding: bool
     merge: int
     dim: int
     layers: int
@@ -50,6 +51,11 @@ class EncoderShape:
 def is_waveform(spec: StreamSpec) -> bool:
     """Whether a frame of the stream is a stretch of samples, whose channels are positions and no properties."""
     return [array.name for array in spec.arrays] == ["samples"]
+
+
+def is_embedding(spec: StreamSpec) -> bool:
+    """Whether a frame of the stream is what a network that was trained elsewhere makes of seconds of sound."""
+    return [array.name for array in spec.arrays] == ["embedding"]
 
 
 def n_channels(spec: StreamSpec) -> int:
@@ -129,7 +135,9 @@ def encoder_shape(spec: StreamSpec, n_labels: int, recipe: Recipe) -> EncoderSha
     """The shape of the encoder that `recipe` asks for on a stream."""
     model = recipe.model
     merge = max(1, round(model.token_s * spec.grid.frame_rate_hz))
-    return EncoderShape(n_channels(spec), n_labels, is_waveform(spec), merge, model.dim, model.layers, model.heads)
+    return EncoderShape(
+        n_channels(spec), n_labels, is_waveform(spec), is_embedding(spec), merge, model.dim, model.layers, model.heads
+    )
 
 
 def _is_pitch(spec: StreamSpec) -> bool:

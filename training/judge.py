@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from training.baselines import pool_clips
 from training.bootstrap import N_RESAMPLES, Draws, draw, intervals, paired_difference
 from training.encoders import n_parameters
-from training.fusion import fuse
+from training.fusion import Fusion, fuse
+from training.joint import JointModel
 from training.metrics import HEADLINE, average_precisions, confusion, make_measure, recalls
 from training.model import FoldModel
 from training.recipe import Task
 from training.results import ClassScore, Comparison, EpochPoint, ModelResult
-from training.scoring import as_array, clip_probabilities, owners, scoring_windows, window_scores
+from training.scoring import as_array, clip_probabilities, joint_scores, owners, scoring_windows, window_scores
 from training.windows import StreamFrames
 
 FUSION = "fusion"
@@ -57,7 +58,11 @@ def score_clips(
     for stream, values in scores.items():
         found[stream] = as_array(clip_probabilities(values, owner, model.task))
     if len(scores) > 1:
-        found[FUSION] = as_array(clip_probabilities(fuse(scores, model.fusion), owner, model.task))
+        if isinstance(model.fusion, JointModel):
+            fused = joint_scores(model.fusion, {stream: frames[stream] for stream in model.specs}, windows)
+        else:
+            fused = fuse(scores, model.fusion)
+        found[FUSION] = as_array(clip_probabilities(fused, owner, model.task))
     return found
 
 
@@ -117,9 +122,11 @@ def _row(
     is_single = first.task == "single_label"
     scores = recalls(targets, probabilities) if is_single else average_precisions(targets, probabilities)
     n_clips = targets.sum(axis=0).astype(int)
-    weights = [model.fusion.weights for model in models]
+    weights = [model.fusion.weights for model in models if isinstance(model.fusion, Fusion)]
     if name in first.baselines:
         size = first.baselines[name].n_parameters
+    elif name == FUSION and isinstance(first.fusion, JointModel):
+        size = n_parameters(first.fusion)
     elif name == FUSION:
         size = sum(n_parameters(encoder) for encoder in first.encoders.values()) + len(weights[0])
     else:
@@ -137,5 +144,7 @@ def _row(
         ),
         confusion=tuple(map(tuple, confusion(targets, probabilities).tolist())) if is_single else (),
         curves=effort.curves,
-        fusion_weights={s: float(np.mean([one[s] for one in weights])) for s in weights[0]} if name == FUSION else {},
+        fusion_weights={s: float(np.mean([one[s] for one in weights])) for s in first.specs}
+        if name == FUSION and weights
+        else {},
     )

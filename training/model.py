@@ -6,22 +6,26 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from storage_schema.streams import StreamSpec
 from training.baselines import LinearModel
 from training.encoders import StreamEncoder
 from training.fusion import Fusion, fuse
+from training.joint import JointModel
 from training.recipe import Recipe, Task
 from training.scoring import (
     as_array,
     clip_means,
     clip_probabilities,
+    joint_embeddings,
+    joint_scores,
     owners,
     scoring_windows,
     window_embeddings,
     window_scores,
 )
-from training.windows import StreamFrames
+from training.windows import StreamFrames, Window
 
 
 @dataclass(frozen=True)
@@ -33,7 +37,7 @@ class FoldModel:
     recipe: Recipe
     specs: Mapping[str, StreamSpec]
     encoders: Mapping[str, StreamEncoder]
-    fusion: Fusion
+    fusion: Fusion | JointModel
     baselines: Mapping[str, LinearModel]
 
 
@@ -50,13 +54,25 @@ def subset_probabilities(
     empty subset gives what the fusion says without hearing anything.
     """
     windows = scoring_windows(clips, ticks, model.recipe)
-    scores = {stream: window_scores(encoder, frames[stream], windows) for stream, encoder in model.encoders.items()}
-    silence = torch.zeros(len(windows), len(model.labels))
-    heard = [
-        fuse({stream: scores[stream] for stream in subset}, model.fusion) if subset else silence for subset in subsets
-    ]
     owner = owners(windows)
-    return np.stack([as_array(clip_probabilities(fused, owner, model.task)) for fused in heard])
+    fused = fused_scores(model, frames, windows, subsets)
+    return np.stack([as_array(clip_probabilities(scores, owner, model.task)) for scores in fused])
+
+
+def fused_scores(
+    model: FoldModel, frames: Mapping[str, StreamFrames], windows: Sequence[Window], subsets: Sequence[tuple[str, ...]]
+) -> list[Tensor]:
+    """The fusion's scores (n_windows, n_labels) for each subset of streams; all 0 for the empty one."""
+    silence = torch.zeros(len(windows), len(model.labels))
+    if isinstance(model.fusion, JointModel):
+        joint = model.fusion
+        return [
+            joint_scores(joint, {one: frames[one] for one in some}, windows) if some else silence for some in subsets
+        ]
+    asked = {stream for subset in subsets for stream in subset}
+    scores = {stream: window_scores(model.encoders[stream], frames[stream], windows) for stream in asked}
+    late = model.fusion
+    return [fuse({stream: scores[stream] for stream in some}, late) if some else silence for some in subsets]
 
 
 def clip_embeddings(
@@ -67,9 +83,12 @@ def clip_embeddings(
     Of late fusion it is the streams' embeddings side by side, each as loud as the fusion hears it.
     """
     windows = scoring_windows(clips, ticks, model.recipe)
+    owner, late = owners(windows), model.fusion
+    if isinstance(late, JointModel):
+        return as_array(clip_means(joint_embeddings(late, frames, windows), owner))
+    loudness = {stream: weight / late.spreads[stream] for stream, weight in late.weights.items()}
     parts = [
-        window_embeddings(encoder, frames[stream], windows)
-        * (model.fusion.weights[stream] / model.fusion.spreads[stream])
+        loudness[stream] * window_embeddings(encoder, frames[stream], windows)
         for stream, encoder in model.encoders.items()
     ]
-    return as_array(clip_means(torch.cat(parts, dim=1), owners(windows)))
+    return as_array(clip_means(torch.cat(parts, dim=1), owner))

@@ -106,7 +106,8 @@ class FitSettings(_Section):
 
     An epoch shows one random window of every training clip; the learning rate falls to nothing over all `epochs`. With
     `refit` the encoder is fitted again, on training and validation clips together. `mixup` is the alpha of its Beta
-    distribution, 0 for none; `token_mask` the share of tokens hidden in training.
+    distribution, 0 for none; `token_mask` the share of tokens hidden in training. Streams of pretrained embeddings are
+    fitted without mixup and smoothing (docs/decisions/0007).
     """
 
     epochs: Annotated[int, Field(ge=1, le=10_000)] = 40
@@ -120,6 +121,22 @@ class FitSettings(_Section):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
 
+class FusionSettings(_Section):
+    """How the streams are brought together.
+
+    "late": encoders fitted apart, then a calibrated linear head over their embeddings. "feature": the tokens of all
+    streams in one Transformer. "representation": a gated sum of the streams' embeddings, fitted jointly. "both": the
+    last two together. `contrastive` is the weight of a symmetric InfoNCE loss that draws the streams' embeddings of
+    one clip together, `temperature` its own. `stream_dropout` is the share of windows from which a stream is taken
+    in a joint fit, so that a clip without it is no surprise.
+    """
+
+    kind: Literal["late", "feature", "representation", "both"] = "late"
+    contrastive: Annotated[float, Field(ge=0, le=10)] = 0.0
+    temperature: Annotated[float, Field(ge=0.01, le=10)] = 0.1
+    stream_dropout: Annotated[float, Field(ge=0, lt=1)] = 0.1
+
+
 class Recipe(_Section):
     """A whole recipe. `task` is inferred from the labels where it is not stated."""
 
@@ -128,6 +145,7 @@ class Recipe(_Section):
     split: SplitSettings = SplitSettings()
     window: WindowSettings = WindowSettings()
     model: ModelSettings = ModelSettings()
+    fusion: FusionSettings = FusionSettings()
     fit: FitSettings = FitSettings()
 
 

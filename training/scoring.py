@@ -4,15 +4,16 @@ The rule: a clip's probability is the mean of its windows' probabilities, which 
 clip has exactly one, and a sigmoid for each label where it may have several.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from training.encoders import StreamEncoder
 from training.inputs import gather_inputs
+from training.joint import Batch, JointModel
 from training.recipe import Recipe, Task
 from training.windows import TICK_RATE_HZ, StreamFrames, Tokens, Window, cut_tokens, windows_of
 
@@ -40,24 +41,38 @@ def batch_tensors(
 
 def window_scores(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
     """The scores (n_windows, n_labels) of one stream before softmax or sigmoid, on the CPU."""
-    return _over_windows(encoder, encoder, frames, windows)
+    return _over_windows(encoder, {"": frames}, windows, lambda batch: encoder(*batch[""]))
 
 
 def window_embeddings(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
     """The embeddings (n_windows, dim) of one stream, on the CPU."""
-    return _over_windows(encoder, encoder.embedding, frames, windows)
+    return _over_windows(encoder, {"": frames}, windows, lambda batch: encoder.embedding(*batch[""]))
+
+
+def joint_scores(joint: JointModel, frames: Mapping[str, StreamFrames], windows: Sequence[Window]) -> Tensor:
+    """The scores (n_windows, n_labels) of a joint model that hears the streams of `frames`, on the CPU."""
+    return _over_windows(joint, frames, windows, lambda batch: joint(batch).scores)
+
+
+def joint_embeddings(joint: JointModel, frames: Mapping[str, StreamFrames], windows: Sequence[Window]) -> Tensor:
+    """The fused embeddings (n_windows, dim) of a joint model that hears the streams of `frames`, on the CPU."""
+    return _over_windows(joint, frames, windows, lambda batch: joint(batch).embedding)
 
 
 def _over_windows(
-    encoder: StreamEncoder, ask: Callable[..., Tensor], frames: StreamFrames, windows: Sequence[Window]
+    network: nn.Module,
+    frames: Mapping[str, StreamFrames],
+    windows: Sequence[Window],
+    ask: Callable[[Batch], Tensor],
 ) -> Tensor:
-    encoder.eval()
-    device = encoder.mean.device
+    network.eval()
+    device = next(network.parameters()).device
     parts = []
     with torch.inference_mode():
         for start in range(0, len(windows), SCORING_BATCH):
-            tokens = cut_tokens(frames, windows[start : start + SCORING_BATCH])
-            parts.append(ask(*batch_tensors(frames, tokens, device)).cpu())
+            some = windows[start : start + SCORING_BATCH]
+            batch = {stream: batch_tensors(held, cut_tokens(held, some), device) for stream, held in frames.items()}
+            parts.append(ask(batch).cpu())
     return torch.cat(parts).clone()  # (n_windows, ...), an ordinary tensor again
 
 

@@ -73,7 +73,7 @@ def forge(copy: Path, **changes: object) -> None:
     ("changes", "sentence"),
     [
         ({"labels": ["bell", "dog"]}, r"the tensor stream/pitch/classify.weight is float32 \(3, 12\), where"),
-        ({"format": 9}, "has format 9, this timbrel reads 1"),
+        ({"format": 9}, "has format 9, this timbrel reads 2"),
         ({"weights": {"pitch": 1.0}}, "its weights are of"),
         ({"surprise": 1}, "is no model description .surprise: "),
         ({"baselines": {}}, "tensors that nothing asks for"),
@@ -91,7 +91,7 @@ def test_a_document_that_does_not_fit_its_tensors_is_refused(
 @pytest.mark.parametrize("damage", ["shape", "missing", "dtype", "nan"])
 def test_tensors_that_do_not_fit_the_document_are_refused(copy: Path, damage: str) -> None:
     tensors = load_file(copy / TENSORS)
-    key = "stream/timbre/front.weight"
+    key = "stream/timbre/tokenize.front.weight"
     if damage == "missing":
         del tensors[key]
     else:

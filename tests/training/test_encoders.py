@@ -5,9 +5,18 @@ import torch
 from training.encoders import StreamEncoder, group, mel_quadrature_filters, n_parameters, pool, positions
 from training.inputs import EncoderShape, Normalisation
 
-LINEAR = EncoderShape(n_channels=6, n_labels=3, is_waveform=False, merge=1, dim=64, layers=2, heads=4)
-SAMPLES = EncoderShape(n_channels=400, n_labels=3, is_waveform=True, merge=1, dim=64, layers=2, heads=4)
-MERGED = EncoderShape(n_channels=6, n_labels=3, is_waveform=False, merge=4, dim=64, layers=2, heads=4)
+EMBEDDED = EncoderShape(
+    n_channels=6, n_labels=3, is_waveform=False, is_embedding=True, merge=1, dim=64, layers=2, heads=4
+)
+LINEAR = EncoderShape(
+    n_channels=6, n_labels=3, is_waveform=False, is_embedding=False, merge=1, dim=64, layers=2, heads=4
+)
+SAMPLES = EncoderShape(
+    n_channels=400, n_labels=3, is_waveform=True, is_embedding=False, merge=1, dim=64, layers=2, heads=4
+)
+MERGED = EncoderShape(
+    n_channels=6, n_labels=3, is_waveform=False, is_embedding=False, merge=4, dim=64, layers=2, heads=4
+)
 
 
 def inputs_for(shape: EncoderShape, n_tokens: int = 10) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -16,7 +25,7 @@ def inputs_for(shape: EncoderShape, n_tokens: int = 10) -> tuple[torch.Tensor, t
     return inputs, torch.ones(2, n_tokens, dtype=torch.bool), torch.arange(n_tokens).repeat(2, 1) / 40
 
 
-@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED], ids=["linear", "waveform", "merged"])
+@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED, EMBEDDED], ids=["linear", "waveform", "merged", "embedded"])
 def test_padding_changes_nothing(shape: EncoderShape) -> None:
     encoder = StreamEncoder(shape).eval()
     inputs, mask, times_s = inputs_for(shape)
@@ -29,7 +38,7 @@ def test_padding_changes_nothing(shape: EncoderShape) -> None:
     torch.testing.assert_close(alone, whole[:1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED], ids=["linear", "waveform", "merged"])
+@pytest.mark.parametrize("shape", [LINEAR, SAMPLES, MERGED, EMBEDDED], ids=["linear", "waveform", "merged", "embedded"])
 def test_an_encoder_has_a_64_dimensional_embedding_and_few_parameters(shape: EncoderShape) -> None:
     encoder = StreamEncoder(shape)
     assert encoder.embedding(*inputs_for(shape)).shape == (2, 64)
@@ -49,7 +58,7 @@ def test_the_order_of_tokens_matters_only_through_their_times() -> None:
 def test_normalisation_is_part_of_the_encoder() -> None:
     plain, shifted = StreamEncoder(LINEAR).eval(), StreamEncoder(LINEAR).eval()
     shifted.load_state_dict(plain.state_dict())
-    shifted.set_normalisation(Normalisation(np.full(6, 5, np.float32), np.full(6, 2, np.float32)))
+    shifted.tokenize.set_normalisation(Normalisation(np.full(6, 5, np.float32), np.full(6, 2, np.float32)))
     inputs, mask, times_s = inputs_for(LINEAR)
     torch.testing.assert_close(shifted(inputs * 2 + 5, mask, times_s), plain(inputs, mask, times_s))
 
