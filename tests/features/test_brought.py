@@ -43,6 +43,14 @@ def test_another_file_of_any_kind_is_another_model(tmp_path, changed):
     assert len(list_bundles()) == 2
 
 
+def test_settings_inside_the_processor_go_before_those_beside_it(tmp_path):
+    folder = write_model(tmp_path / "model")  # as transformers reads them
+    (folder / "processor_config.json").write_text(json.dumps({"feature_extractor": PREPROCESSOR | {"max_length_s": 3}}))
+    assert spec_for("clap", {"model": str(folder)}).grid.hop == 72_000
+    (folder / "processor_config.json").write_text("{}")
+    assert spec_for("clap", {"model": str(folder)}).grid.hop == 24_000
+
+
 def test_words_come_along_and_change_no_name(tmp_path):
     name = bring(str(write_model(tmp_path / "mute"))).name
     folder = write_model(tmp_path / "speaking")
