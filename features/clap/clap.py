@@ -59,12 +59,14 @@ def load_clap(name: str) -> tuple[Any, Any]:
             local_files_only=True,
             use_safetensors=True,
             trust_remote_code=False,
+            attn_implementation="eager",  # a config may name code on the hub here
             dtype=torch.float32,
             output_loading_info=True,
         )
         preprocess = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # the library raises anything
-        raise InputError(f"the model {name} cannot be loaded: {type(error).__name__}: {error}") from error
+        reason = next(iter(str(error).strip().splitlines()), "it gives no reason")
+        raise InputError(f"the model {name} cannot be loaded: {type(error).__name__}: {reason}") from error
     if report["missing_keys"]:
         raise InputError(f"the model {name} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}")
     return model.eval(), preprocess

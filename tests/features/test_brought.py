@@ -163,19 +163,34 @@ def test_a_cache_that_cannot_be_written_names_the_variable_to_set(tmp_path, monk
         bring(str(write_model(tmp_path / "model")))
 
 
-def test_a_hub_that_does_not_answer_is_one_sentence_soon(tmp_path):
+def bring_from_the_hub(hub_id, home):
+    """What a process prints that brings `hub_id` where no hub answers; `home` is that of the hub's own cache."""
     code = (
         "from features.brought.sources import bring\nfrom storage_schema.errors import InputError\n"
-        "try: bring('nobody/clap-of-nobody')\nexcept InputError as error: print(error)"
+        f"try: print(bring({hub_id!r}).name)\nexcept InputError as error: print(error)"
     )
-    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path / "hub")}
-    started = time.monotonic()
+    environment = os.environ | {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(home)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
-    assert done.stdout.startswith("the model nobody/clap-of-nobody could not be had from the hub: ")
-    assert "name a local folder" in done.stdout
-    assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+    return done.stdout
+
+
+def test_a_hub_that_does_not_answer_is_one_sentence_soon(tmp_path):
+    started = time.monotonic()
+    said = bring_from_the_hub("nobody/clap-of-nobody", tmp_path / "hub")
+    assert said.startswith("the model nobody/clap-of-nobody could not be had from the hub: ")
+    assert "name a local folder" in said
+    assert len(said.splitlines()) == 1
     assert time.monotonic() - started < 20
+
+
+def test_what_the_hub_gave_before_is_taken_where_it_does_not_answer(tmp_path):
+    revision = "0123456789abcdef0123456789abcdef01234567"
+    kept = tmp_path / "home" / "hub" / "models--somebody--clap"
+    folder = write_model(kept / "snapshots" / revision)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(revision)
+    assert bring_from_the_hub("somebody/clap", tmp_path / "home").strip() == bring(str(folder)).name
 
 
 def test_a_missing_library_names_the_extra_that_brings_it():
