@@ -17,11 +17,15 @@ from storage_schema.streams import StreamSpec
 
 @dataclass(frozen=True)
 class StreamKind:
-    """Where a stream's spec function and its extractor class live, as `module:name`."""
+    """Where a stream's spec function and its extractor class live, as `module:name`.
+
+    needs_model: it has no default, because its parameter `model` names weights that the user brings.
+    """
 
     summary: str
     spec: str
     extractor: str
+    needs_model: bool = False
 
 
 STREAMS: Mapping[str, StreamKind] = {
@@ -34,6 +38,9 @@ STREAMS: Mapping[str, StreamKind] = {
         "the samples themselves", "features.waveform:waveform_spec", "features.waveform:WaveformFrames"
     ),
     "logmel": StreamKind("log-mel spectrogram", "features.logmel:logmel_spec", "features.logmel:LogMel"),
+    "clap": StreamKind(
+        "CLAP embedding", "features.clap.spec:clap_spec", "features.clap.clap:ClapEmbedding", needs_model=True
+    ),
 }
 
 DEFAULT_STREAMS = ("pitch", "timbre", "neural", "waveform")

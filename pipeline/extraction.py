@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import chain
 
-from features.weights import weight_path
+from features.needed import ensure_weights, needed_weights
 from pipeline.batches import BATCH_S, count_batches, cut_batches
 from pipeline.commit import commit_receipts
 from pipeline.execute import execute, local_cluster
@@ -99,7 +99,7 @@ def _adopt(store: Store, plan: ExtractionPlan) -> tuple[ExtractionPlan, dict[str
 
 def fetch_weights(plan: ExtractionPlan, on_progress: OnProgress) -> None:
     """Have all weights in the cache: once and here, where it shows, rather than by every worker at the same time."""
-    names = sorted({name for stream in plan.streams if stream.n_wanted for name in stream.spec.weights})
+    names = sorted({name for stream in plan.streams if stream.n_wanted for name in needed_weights(stream.spec)})
     for done, name in enumerate(names, start=1):
-        weight_path(name)
+        ensure_weights(name)
         on_progress("weights", done, len(names))

@@ -17,7 +17,7 @@ from uuid import uuid4
 
 import numpy as np
 
-from features.weights import weight_path
+from features.needed import ensure_weights, needed_weights
 from pipeline.batches import BATCH_S, Batch, cut_batches
 from pipeline.execute import local_cluster
 from pipeline.extract import extract_batch
@@ -95,10 +95,10 @@ def run_probe(
 def _fetch_weights(streams: Sequence[StreamPlan], on_progress: OnProgress) -> dict[str, str]:
     """Have the weights in the cache, as extraction would; the streams whose weights cannot be had, with the reason."""
     problems: dict[str, str] = {}
-    wanted = [(stream.spec.stream, name) for stream in streams for name in stream.spec.weights]
+    wanted = [(stream.spec.stream, name) for stream in streams for name in needed_weights(stream.spec)]
     for done, (stream_name, name) in enumerate(wanted, start=1):
         try:
-            weight_path(name)
+            ensure_weights(name)
         except TimbrelError as error:
             problems[stream_name] = str(error)
         on_progress("weights", done, len(wanted))

@@ -185,9 +185,5 @@ def _known_specs(settings: Sequence[str] | None) -> list[StreamSpec]:
     """What this timbrel would extract: each stream with its defaults, and with the parameters of --set."""
     asked = parse_parameters(settings, list(STREAMS))
     specs = [spec_for(stream, parameters) for stream, parameters in asked.items()]
-    for stream in STREAMS:
-        try:
-            specs.append(spec_for(stream))
-        except InputError:  # it has a parameter without a default
-            continue
+    specs += [spec_for(stream) for stream, kind in STREAMS.items() if not kind.needs_model]
     return specs

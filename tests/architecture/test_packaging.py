@@ -24,6 +24,12 @@ def test_environment_yml_names_the_packages_of_pyproject():
     assert pip[1:-1] == requirements()
 
 
+def test_whoever_develops_has_every_extra():
+    extras = PROJECT["optional-dependencies"]
+    assert len(extras) > 1
+    assert {line for name in extras for line in extras[name]} == set(extras["dev"])
+
+
 def test_every_dependency_is_pinned_by_the_constraints():
     pins = re.findall(r"^([A-Za-z0-9_.-]+)==\S+$", (ROOT / "constraints.txt").read_text(), re.MULTILINE)
     pinned = {name.lower().replace("_", "-") for name in pins}

@@ -25,6 +25,13 @@ def recordings():
     return at_rate
 
 
+@pytest.fixture
+def brought_cache(tmp_path, monkeypatch):
+    """An empty cache for models that a test brings."""
+    monkeypatch.setenv("TIMBREL_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "weights"
+
+
 def _read(path, sample_rate_hz):
     samples, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     return soxr.resample(samples.mean(axis=1), rate_hz, sample_rate_hz, "VHQ").astype(np.float32)

@@ -201,6 +201,7 @@ def test_weights_are_listed_with_their_licences(timbrel):
         "run",
         "demo",
         "weights list",
+        "weights add",
         "quarantine list",
         "quarantine retry",
         "quarantine forget",

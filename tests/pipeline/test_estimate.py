@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from pipeline.plan import ExtractionPlan, plan_extraction, plan_stream
 from pipeline.probe import run_probe
 from storage_schema.errors import InputError
 from storage_schema.measured import Measured, measure
+from tests.features.brought import write_model
 from tests.pipeline.conftest import WAVEFORM, outstanding, write_sine
 
 LOGMEL = spec_for("logmel")
@@ -176,10 +178,22 @@ def test_weights_that_cannot_be_had_are_a_problem_of_their_stream(store, monkeyp
     def offline(_name):
         raise InputError("no network")
 
-    monkeypatch.setattr("pipeline.probe.weight_path", offline)
+    monkeypatch.setattr("pipeline.probe.ensure_weights", offline)
     plan = plan_extraction(store.snapshot(), [spec_for("pitch")])
     probe = run_probe(plan.streams, 1)
     assert (dict(probe.measured), probe.problems) == ({}, {"pitch": "no network"})
+
+
+def test_a_brought_model_that_is_gone_is_a_problem_of_its_stream(store, monkeypatch, tmp_path):
+    monkeypatch.setenv("TIMBREL_CACHE", str(tmp_path / "cache"))
+    spec = spec_for("clap", {"model": str(write_model(tmp_path / "model"))})
+    plan = plan_extraction(store.snapshot(), [spec])
+    shutil.rmtree(tmp_path / "cache")
+    probe = run_probe(plan.streams, 1)
+    assert not probe.measured
+    assert "timbrel weights add" in probe.problems["clap"]
+    with pytest.raises(InputError, match="timbrel weights add"):
+        run_extraction(store, plan, n_workers=1)
 
 
 def test_clips_too_long_to_try_are_left_out(store, plan, monkeypatch):

@@ -1,0 +1,1 @@
+"""Models that a person brings, a Hugging Face folder or a hub id, known by the hash of their files."""

@@ -1,0 +1,1 @@
+"""CLAP: one embedding of sound that words can be compared with."""
