@@ -109,7 +109,7 @@ def partial(tmp_path_factory):
     store.merge_clips(
         [
             clip_row("copy of dog.wav", ["dog"], clip_id=clip_id("dog/1.wav"), fold=2, source_group="dog 1"),
-            clip_row("later.wav", ["dog"], fold=1, source_group="later"),
+            clip_row("dog/1.wav.flac", ["dog"], fold=1, source_group="later"),
             clip_row("gone.wav", ["dog"], clip_id=None, problem_kind="vanished", problem="it is gone."),
             clip_row("dog/other.wav", ["dog"], dataset="another"),
         ]
@@ -142,7 +142,7 @@ def test_a_clip_is_found_by_its_uri_its_id_the_beginning_of_either_and_any_copy_
         ("rain/1", r"3 clips of made begin with 'rain/1', such as rain/1\S*, rain/1\S*, rain/1\S*; write more of"),
         ("", "begin with ''"),
         ("gone", "gone.wav could not be read at ingest, so that nothing can be said of it: it is gone."),
-        ("later.wav", "run partial leaves later.wav out: .* lacks one of the streams timbre"),
+        ("dog/1.wav.flac", "run partial leaves dog/1.wav.flac out: .* lacks one of the streams timbre"),
     ],
 )
 def test_a_name_that_is_no_one_clip_of_the_run_is_a_sentence(partial, name, sentence):
