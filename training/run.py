@@ -12,6 +12,7 @@ import platform
 import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,6 +52,19 @@ PREDICTED = pa.schema(
     ]
 )
 """`predictions.parquet`: what every model said about every test clip."""
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run as it was written, and what its models can be asked about.
+
+    `models[i]` is of the fold `corpus.folds[i]`; the corpus was read from `snapshot`.
+    """
+
+    result: RunResult
+    models: tuple[FoldModel, ...]
+    corpus: Corpus
+    snapshot: Snapshot
 
 
 def train(
@@ -116,31 +130,39 @@ def evaluate(
     """The figures of a finished run, computed again from its checkpoints and the store.
 
     Each fold's models score the test clips of that fold. With another `snapshot` than the run's own, clips that came
-    since are judged too where the dataset itself says that they are test clips.
+    since are judged too where the dataset itself says that they are test clips. Raises what `open_finished` raises.
+    """
+    run = open_finished(store, run_id, snapshot, on_progress)
+    efforts = {row.name: Effort(row.seconds, row.curves) for row in run.result.models}
+    provenance = run.result.provenance.model_copy(update={"snapshot": run.snapshot.id})
+    return _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+
+
+def open_finished(
+    store: Store, run_id: str, snapshot: Snapshot | None = None, on_progress: OnProgress = no_progress
+) -> FinishedRun:
+    """A finished run with the very features its models were fitted on, or the same ones of another `snapshot`.
+
     Raises StoreError for a run that is missing or damaged, InputError where the snapshot does not fit the models.
     """
     with store.open_run(run_id) as folder:
         written = read_result(folder)
         models = load_models(folder)
     pinned = store.snapshot(written.provenance.snapshot) if snapshot is None else snapshot
-    recipe = next(iter(models.values())).recipe
-    if recipe.split.kind == "held_out" and pinned.id != written.provenance.snapshot:
+    first = next(iter(models.values()))
+    if first.recipe.split.kind == "held_out" and pinned.id != written.provenance.snapshot:
         raise InputError(
             f"run {run_id} held its test clips out of snapshot {written.provenance.snapshot}; in snapshot {pinned.id} "
             "others would be drawn, some of which it has learned from"
         )
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(
-        pinned, recipe, fingerprints=written.provenance.fingerprints, labels=next(iter(models.values())).labels
-    )
+    corpus = load_corpus(pinned, first.recipe, fingerprints=written.provenance.fingerprints, labels=first.labels)
     on_progress("reading features", 1, 1)
     if [fold.number for fold in corpus.folds] != list(models):
         raise InputError(
             f"snapshot {pinned.id} has the folds {[fold.number for fold in corpus.folds]}, run {run_id} {list(models)}"
         )
-    efforts = {row.name: Effort(row.seconds, row.curves) for row in written.models}
-    provenance = written.provenance.model_copy(update={"snapshot": pinned.id})
-    return _judge(run_id, corpus, list(models.values()), recipe, efforts, provenance, on_progress)[0]
+    return FinishedRun(written, tuple(models.values()), corpus, pinned)
 
 
 def read_result(folder: Path) -> RunResult:
