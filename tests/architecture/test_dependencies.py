@@ -9,7 +9,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 PACKAGES = ("storage_schema", "features", "pipeline", "training", "flows")
-NOT_IMPORTED = {"fastapi"}  # only to keep prefect from a version it breaks on
+NOT_IMPORTED = {"fastapi", "onnxscript"}  # the one only to keep prefect from a version it breaks on, the other by torch
 
 
 def imported_modules():
