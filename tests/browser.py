@@ -35,6 +35,13 @@ FLAGS = (
 )
 START_S, ANSWER_S = 60, 60
 
+_MIDDLE = """selector => {
+  const it = document.querySelector(selector);
+  it.scrollIntoView({block: "center"});
+  const box = it.getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+}"""
+
 
 def find_browser() -> list[str] | None:
     """The command that starts a Chromium of this machine, or None where there is none."""
@@ -92,10 +99,7 @@ class Page:
 
     def click(self, selector: str) -> None:
         """A real click in the middle of the first element that `selector` finds."""
-        place = self.ask(
-            f"(() => {{ const it = document.querySelector({json.dumps(selector)}); it.scrollIntoView({{block: 'center'}});"
-            "const box = it.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2] })()"
-        )
+        place = self.ask(f"({_MIDDLE})({json.dumps(selector)})")
         at = {"x": place[0], "y": place[1], "button": "left", "clickCount": 1}
         self.call("Input.dispatchMouseEvent", type="mouseMoved", x=place[0], y=place[1])
         for kind in ("mousePressed", "mouseReleased"):
