@@ -25,7 +25,7 @@ types: $(VENV)/installed-dev  ## mypy --strict
 imports: $(VENV)/installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-unit: $(VENV)/installed-dev  ## pytest
+unit: $(VENV)/installed-dev $(VENV)/browser  ## pytest
 	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
 
 stress: $(VENV)/installed-dev  ## 100 kills at random moments, and many processes at once
@@ -40,6 +40,11 @@ clean:  ## Remove the environment, the demo and all caches
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
+
+# A headless Chromium for the tests of report.html, where the machine has none; without one they are skipped.
+$(VENV)/browser: $(VENV)/installed-dev tests/get_browser.py
+	$(BIN)/python -m tests.get_browser
+	touch $@
 
 # The stamps are written last, so that an interrupted installation is taken up again.
 $(VENV)/installed: $(VENV)/bin/python pyproject.toml constraints.txt

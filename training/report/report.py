@@ -1,17 +1,23 @@
 """From a run's result to `report.html`: one file with its style, figures and script inside, and nothing to fetch.
 
 Every name and label comes from outside and is escaped by the template engine; a content security policy in the page
-forbids the browser to load anything, whatever a label says.
+forbids the browser to load anything and to run any script but the page's own, whatever a label says.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jinja2
 
 from storage_schema.store import Store
+from training.exhibits import Exhibits, make_exhibits
 from training.report import words
+from training.report.ablation import view_ablation
+from training.report.exhibits import shorten, tint, view_map, view_mistake
 from training.report.figures import (
     LARGEST_HEAT_MAP,
     Axis,
@@ -26,6 +32,20 @@ from training.report.figures import (
 from training.results import Comparison, Interval, ModelResult, RunResult
 
 REPORT_NAME = "report.html"
+
+_NOTHING = Exhibits()
+
+_SECTIONS = (
+    ("ablation", "ablation", "ablation"),
+    ("shares", "streams", "shares"),
+    ("curves", "learning", "panels"),
+    ("by-class", "classes", "table"),
+    ("confusions", "confusions", "confusion"),
+    ("neighbours", "map", "map"),
+    ("mistakes", "mistakes", "mistakes"),
+    ("provenance", "provenance", "verdict"),
+)
+"""Anchor, name in the page's table of contents, and what must be there for the section to be."""
 
 _MOST_PAIRS = 20
 _PAIRS_BESIDE_HEAT_MAP = 5
@@ -51,10 +71,11 @@ class ConfusionView:
 
 def write_report(store: Store, result: RunResult) -> str:
     """Write `report.html` beside the run's own files, replacing an older one; where it lies."""
-    return store.add_to_run(result.run_id, REPORT_NAME, render_report(result).encode())
+    page = render_report(result, make_exhibits(store, result))
+    return store.add_to_run(result.run_id, REPORT_NAME, page.encode())
 
 
-def render_report(result: RunResult) -> str:
+def render_report(result: RunResult, exhibits: Exhibits = _NOTHING) -> str:
     """The report as one HTML document."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -71,24 +92,68 @@ def render_report(result: RunResult) -> str:
     panels: list[tuple[str, tuple[Panel, ...]]] = [
         (model.name, (loss_panel(model), score_panel(model, shared))) for model in curved
     ]
+    script = (Path(__file__).parent / "script.js").read_text(encoding="utf-8")
+    shown: dict[str, Any] = {
+        "verdict": words.verdict(result),
+        "caveat": words.caveat(result),
+        "metric_names": _metric_names(models, metric),
+        "scores": [(model, model.metrics.get(metric)) for model in models],
+        "score_scale": _interval_axis([model.metrics[metric] for model in models if metric in model.metrics]),
+        "differences": result.comparisons,
+        "difference_scale": _difference_axis(result.comparisons),
+        "panels": panels,
+        "weighted": [model for model in models if model.fusion_weights],
+        "weight_scale": axis([0.0, *(w for model in models for w in model.fusion_weights.values())]),
+        "table": _score_table(models, lead),
+        "confusion": _confusion(result.labels, lead),
+        "not_run": sorted(getattr(result, "not_run", {}).items()),
+        "timing": list(getattr(result, "timing", {}).items()),
+        **_show_ablation(result),
+        **_show_exhibits(exhibits),
+    }
     return environment.get_template("report.html.j2").render(
         run=result,
         words=words,
         models=models,
         lead=lead,
-        verdict=words.verdict(result),
-        caveat=words.caveat(result),
-        metric_names=_metric_names(models, metric),
-        scores=[(model, model.metrics.get(metric)) for model in models],
-        score_scale=_interval_axis([model.metrics[metric] for model in models if metric in model.metrics]),
-        differences=result.comparisons,
-        difference_scale=_difference_axis(result.comparisons),
-        panels=panels,
-        weighted=[model for model in models if model.fusion_weights],
-        weight_scale=axis([0.0, *(w for model in models for w in model.fusion_weights.values())]),
-        table=_score_table(models, lead),
-        confusion=_confusion(result.labels, lead),
+        sections=[(anchor, name) for anchor, name, what in _SECTIONS if _is_shown(shown[what])],
+        script=script,  # our own file, and the only script that the policy lets run
+        script_hash=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}",
+        **shown,
     )
+
+
+def _show_ablation(result: RunResult) -> dict[str, Any]:
+    metric = result.headline
+    scores = [row.metrics[metric] for row in result.ablation if metric in row.metrics]
+    return {"ablation": view_ablation(result.ablation, metric), "ablation_scale": _interval_axis(scores)}
+
+
+def _show_exhibits(exhibits: Exhibits) -> dict[str, Any]:
+    """The exhibits with the scales that they are drawn on."""
+    beliefs = [belief for each in exhibits.mistakes for belief in (each.heard, each.missed) if belief is not None]
+    parts = [value for belief in beliefs for value in (belief.base or 0.0, *belief.values.values())]
+    shares = exhibits.shares
+    overall = (
+        sorted(zip(shares.streams, shares.overall.values, strict=True), key=lambda pair: -pair[1]) if shares else []
+    )
+    return {
+        "map": view_map(exhibits.map) if exhibits.map else None,
+        "mistakes": [view_mistake(each) for each in exhibits.mistakes],
+        "n_mistaken": exhibits.n_mistaken,
+        "share_scale": axis([0.0, *parts]),
+        "shares": shares,
+        "overall_shares": overall,
+        "overall_scale": axis([0.0, *(value for _, value in overall), shares.overall.base if shares else 0.0]),
+        "largest_share": max((abs(v) for row in (shares.classes if shares else ()) for v in row.values), default=0.0),
+        "notes": exhibits.notes,
+        "shorten": shorten,
+        "tint": tint,
+    }
+
+
+def _is_shown(content: object) -> bool:
+    return bool(content.rows) if isinstance(content, ScoreTable) else bool(content)
 
 
 def _lead_model(models: Sequence[ModelResult]) -> ModelResult | None:

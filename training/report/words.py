@@ -62,6 +62,26 @@ def seconds(value: float) -> str:
     return f"{value:.0f} s" if value >= 10 else f"{value:.1f} s"
 
 
+def cost_s(value: float | None) -> str:
+    """Seconds of one core, or a dash where nothing was measured."""
+    return MISSING if value is None else seconds(value)
+
+
+def size(n_bytes: float | None) -> str:
+    """Bytes in the decimal unit that leaves one to three digits before the point."""
+    if n_bytes is None or not math.isfinite(n_bytes):
+        return MISSING
+    for name, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if n_bytes >= factor:
+            return f"{n_bytes / factor:.3g} {name}"
+    return f"{n_bytes:.0f} B"
+
+
+def sentence(text: str) -> str:
+    """The text with a capital, unless it is a name such as mAP that begins with a small letter."""
+    return text if any(letter.isupper() for letter in text) else _capital(text)
+
+
 def ranked(result: RunResult) -> list[ModelResult]:
     """The models by the headline metric, best first; one without that figure comes last."""
     return sorted(result.models, key=lambda model: (-_headline(model, result.headline), model.name))
