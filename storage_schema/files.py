@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 
 from storage_schema.atomic import fsync_tree, make_folder, place_folder, write_file
+from storage_schema.regular import read_regular
 
 if TYPE_CHECKING:
     from zarr.abc.store import Store as ZarrStore
@@ -109,7 +110,7 @@ class LocalFiles:
         return self.root / key
 
     def read(self, key: str) -> bytes:
-        return self.path(key).read_bytes()
+        return read_regular(self.path(key))
 
     def write(self, key: str, content: bytes) -> None:
         make_folder(self.path(key).parent)

@@ -1,11 +1,10 @@
 """One fold's models on disk: tensors as safetensors, everything else as JSON beside them.
 
 `model.safetensors` holds arrays only and can run no code. `model.json` says what they mean, carries the whole
-description of each stream, and the hash of the tensors, so that a file that was changed or torn is refused before a
-number of it is used. Both are small enough to read whole.
+description of each stream, and the hashes of the tensors and of itself, so that a file that was changed or torn is
+refused before a number of it is used. Both are small enough to read whole.
 """
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from safetensors.numpy import load, save
 
 from storage_schema.atomic import write_file
 from storage_schema.errors import InputError, StoreError
+from storage_schema.regular import read_regular
 from storage_schema.streams import StreamSpec
 from training.baselines import LinearModel
 from training.encoders import StreamEncoder
@@ -27,9 +27,10 @@ from training.inputs import encoder_shape
 from training.joint import JointModel, make_joint
 from training.model import FoldModel
 from training.recipe import Recipe, Task
+from training.sealed import blake2b, sealed, unsealed
 
 TENSORS, DOCUMENT = "model.safetensors", "model.json"
-FORMAT = 2
+FORMAT = 3
 MAX_DOCUMENT_BYTES = 16 * 2**20
 MAX_TENSOR_BYTES = 2 * 2**30
 """Far above any model of ours; whatever is larger is not read."""
@@ -76,30 +77,32 @@ def save_checkpoint(folder: Path, model: FoldModel) -> None:
         weights=dict(late.weights),
         spreads=dict(late.spreads),
         baselines={name: baseline.streams for name, baseline in model.baselines.items()},
-        tensors_blake2b=_hash(content),
+        tensors_blake2b=blake2b(content),
     )
     write_file(folder / TENSORS, content)
-    write_file(folder / DOCUMENT, document.model_dump_json(indent=2).encode())
+    write_file(folder / DOCUMENT, sealed(document.model_dump(mode="json")))
 
 
 def load_checkpoint(folder: Path) -> FoldModel:
     """The models that `save_checkpoint` wrote to `folder`. Raises StoreError that says what is wrong with the files."""
     try:
-        document = _Document.model_validate_json(_read(folder / DOCUMENT, MAX_DOCUMENT_BYTES))
+        document = _Document.model_validate(unsealed(_read(folder / DOCUMENT, MAX_DOCUMENT_BYTES)))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise StoreError(
             f"{folder / DOCUMENT} is no model description ({where}: {first['msg']}); train again"
         ) from error
+    except ValueError as error:
+        raise StoreError(f"{folder / DOCUMENT} is no model description: {error}; train again") from error
     if document.format != FORMAT:
         raise StoreError(
             f"{folder / DOCUMENT} has format {document.format}, this timbrel reads {FORMAT}; use the one that wrote it"
         )
     content = _read(folder / TENSORS, MAX_TENSOR_BYTES)
-    if _hash(content) != document.tensors_blake2b:
+    if blake2b(content) != document.tensors_blake2b:
         raise StoreError(
-            f"{folder / TENSORS} is not the file that {DOCUMENT} describes: its hash is {_hash(content)}, "
+            f"{folder / TENSORS} is not the file that {DOCUMENT} describes: its hash is {blake2b(content)}, "
             f"{document.tensors_blake2b} was written; restore it from a backup, or train again"
         )
     try:
@@ -184,14 +187,6 @@ def _tensor(tensors: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...
 
 def _read(path: Path, limit: int) -> bytes:
     try:
-        with path.open("rb") as file:
-            content = file.read(limit + 1)
+        return read_regular(path, limit)
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror}; name the folder of a finished run") from error
-    if len(content) > limit:
-        raise StoreError(f"{path} is longer than {limit} bytes, so that it is no checkpoint of ours")
-    return content
-
-
-def _hash(content: bytes) -> str:
-    return hashlib.blake2b(content, digest_size=16).hexdigest()

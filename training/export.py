@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from storage_schema.atomic import fsync_tree, place_folder
 from storage_schema.errors import ContractError, InputError, StoreError
 from training.encoders import StreamEncoder
-from training.exported import (
+from training.export_document import (
     DOCUMENT,
     FORMAT,
     GRAPH,
@@ -35,10 +35,8 @@ from training.exported import (
     ExportedFile,
     ExportedStream,
     graph_metadata,
-    input_names,
-    load_exported,
-    make_session,
 )
+from training.exported import input_names, load_exported, make_session
 from training.inputs import n_channels
 from training.joint import JointModel
 from training.model import FoldModel

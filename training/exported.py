@@ -10,25 +10,32 @@ makes them of stored frames, `<stream>/mask` (windows, tokens) bool, True where 
 gives `probabilities` (windows, labels) and `embedding`, the folds' fused embeddings side by side.
 """
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from storage_schema.errors import InputError, StoreError
-from storage_schema.regular import read_regular
 from storage_schema.streams import Arrays, StreamSpec
+from training.export_document import (
+    DOCUMENT,
+    GRAPH,
+    MAX_MODEL_BYTES,
+    TENSORS,
+    ExportDocument,
+    graph_metadata,
+    read_document,
+    read_exported_file,
+    read_specs,
+)
 from training.inputs import make_inputs, n_channels
 from training.onnx_file import BATCH, EMBEDDING, PROBABILITIES, import_onnx, parse_model, require_libraries, signature
-from training.recipe import Task
-from training.sealed import blake2b, unsealed
+from training.sealed import blake2b
 from training.windows import (
     TICK_RATE_HZ,
     StreamFrames,
@@ -42,62 +49,8 @@ from training.windows import (
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-DOCUMENT, GRAPH, TENSORS = "export.json", "model.onnx", "model.safetensors"
-FORMAT = 1
-MAX_DOCUMENT_BYTES = 16 * 2**20
-MAX_MODEL_BYTES = 2**31 - 1
-"""Protobuf's own limit, far above any model of ours; whatever is larger is not read."""
 BATCH_WINDOWS = 128
 """Windows asked for at a time, which bounds the memory."""
-SPEC_PREFIX = "fingerprint/"
-"""Before a stream's name in the graph's own metadata."""
-
-
-class ExportedStream(BaseModel):
-    """One stream: the whole spec of what must be extracted, its fingerprint, and the shape of the graph's input."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    spec: dict[str, Any]
-    fingerprint: str
-    n_tokens: int
-    n_channels: int
-
-
-class ExportedFile(BaseModel):
-    """One file of the folder."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    n_bytes: int
-    blake2b: str
-
-
-class ExportDocument(BaseModel):
-    """`export.json`; `rule` says how windows become a clip's score, `licences` what the weights of each stream ask."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    format: int
-    run_id: str
-    dataset: str
-    task: Task
-    labels: tuple[str, ...]
-    folds: tuple[int, ...]
-    fusion: str
-    window_s: float = Field(gt=0, le=60)
-    hop_s: float = Field(gt=0, le=60)
-    rule: str
-    streams: dict[str, ExportedStream] = Field(min_length=1)
-    n_dims: int
-    licences: dict[str, str]
-    versions: dict[str, str]
-    files: dict[Literal["model.onnx", "model.safetensors"], ExportedFile]
-
-    @property
-    def length(self) -> int:
-        """A window in milliseconds."""
-        return round(self.window_s * TICK_RATE_HZ)
 
 
 @dataclass(frozen=True)
@@ -193,12 +146,12 @@ def load_exported(folder: Path | str) -> Exported:
     """
     require_libraries("onnx", "onnxruntime")
     folder = Path(folder)
-    document = _read_document(folder / DOCUMENT)
-    specs = _read_specs(folder / DOCUMENT, document)
+    document = read_document(folder / DOCUMENT)
+    specs = read_specs(folder / DOCUMENT, document)
     contents = {}
     for name in (GRAPH, TENSORS):
         path, noted = folder / name, document.files.get(name)  # type: ignore[call-overload]
-        contents[name] = _read(path, MAX_MODEL_BYTES)
+        contents[name] = read_exported_file(path, MAX_MODEL_BYTES)
         if noted is None or blake2b(contents[name]) != noted.blake2b:
             raise StoreError(
                 f"{path} is not the file that {DOCUMENT} describes: its hash is {blake2b(contents[name])}, "
@@ -241,13 +194,6 @@ def check_graph(model: "ModelProto", document: ExportDocument) -> None:
             raise StoreError(f"it says {key} {str(noted.get(key))[:200]!r}, where {DOCUMENT} has {value[:200]!r}")
 
 
-def graph_metadata(document: ExportDocument) -> dict[str, str]:
-    """What the graph says of itself, so that it can be told what it is without the document."""
-    about = {"run_id": document.run_id, "task": document.task, "labels": json.dumps(document.labels)}
-    about |= {"window_s": str(document.window_s), "hop_s": str(document.hop_s)}
-    return about | {SPEC_PREFIX + stream: one.fingerprint for stream, one in document.streams.items()}
-
-
 def make_session(content: bytes, source: Path) -> Any:
     """ONNX Runtime's session of a checked graph. Raises StoreError where it cannot be run."""
     import onnxruntime
@@ -258,45 +204,3 @@ def make_session(content: bytes, source: Path) -> Any:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exceptions have no common class of their own
         raise StoreError(f"{source} cannot be run: {str(error)[:200]}; export the run again") from error
-
-
-def _read_document(path: Path) -> ExportDocument:
-    try:
-        document = ExportDocument.model_validate(unsealed(_read(path, MAX_DOCUMENT_BYTES)))
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise StoreError(
-            f"{path} describes no exported model ({where}: {first['msg']}); export the run again"
-        ) from error
-    except ValueError as error:
-        raise StoreError(f"{path} describes no exported model: {error}; export the run again") from error
-    if document.format != FORMAT:
-        raise StoreError(f"{path} has format {document.format}, this timbrel reads {FORMAT}; export the run again")
-    return document
-
-
-def _read_specs(path: Path, document: ExportDocument) -> dict[str, StreamSpec]:
-    specs = {}
-    for stream, one in document.streams.items():
-        try:
-            spec = StreamSpec.from_json(json.dumps(one.spec))
-        except InputError as error:
-            raise StoreError(f"{path}, stream {stream}: {error}; export the run again") from error
-        shape = (tokens_per_window(spec.grid, document.length), n_channels(spec))
-        if (stream, one.fingerprint, one.n_tokens, one.n_channels) != (spec.stream, spec.fingerprint, *shape):
-            raise StoreError(
-                f"{path}, stream {stream}: its spec is of stream {spec.stream}, has fingerprint {spec.fingerprint} "
-                f"and {shape} tokens and channels, which is not what stands beside it; export the run again"
-            )
-        specs[stream] = spec
-    return specs
-
-
-def _read(path: Path, limit: int) -> bytes:
-    try:
-        return read_regular(path, limit)
-    except OSError as error:
-        raise StoreError(
-            f"{path} cannot be read: {error.strerror}; name a folder that `timbrel export` wrote"
-        ) from error

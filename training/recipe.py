@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from storage_schema.errors import InputError
+from storage_schema.regular import read_regular
 from training.overrides import override
 
 MAX_RECIPE_BYTES = 65_536
@@ -154,15 +155,10 @@ def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:
 
     Raises InputError that names the file and every problem found in it.
     """
-    if path.exists() and not path.is_file():  # a pipe would be waited on for ever
-        raise InputError(f"the recipe {path} is no regular file; name a TOML file")
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_RECIPE_BYTES + 1)
+        content = read_regular(path, MAX_RECIPE_BYTES)
     except OSError as error:
         raise InputError(f"the recipe {path} cannot be read: {error.strerror}; name a TOML file") from error
-    if len(content) > MAX_RECIPE_BYTES:
-        raise InputError(f"{path} is longer than {MAX_RECIPE_BYTES} bytes, so that it is hardly a recipe")
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

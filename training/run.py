@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from storage_schema.errors import InputError, StoreError
 from storage_schema.progress import OnProgress, no_progress
+from storage_schema.regular import read_regular
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
 from training.checkpoint import load_checkpoint, save_checkpoint
@@ -39,6 +40,8 @@ from training.results import Provenance, RunResult
 from training.scoring import RULE
 
 METRICS, RECIPE, PREDICTIONS = "metrics.json", "recipe.toml", "predictions.parquet"
+MAX_METRICS_BYTES = 512 * 2**20
+"""Far above the document of any run; whatever is longer is not read."""
 VERSIONS_OF = ("timbrel", "torch", "lightning-fabric", "numpy", "scikit-learn", "safetensors")
 
 PREDICTED = pa.schema(
@@ -168,7 +171,7 @@ def open_finished(
 def read_result(folder: Path) -> RunResult:
     """What a run wrote to its `metrics.json`. Raises StoreError where there is none, or something else."""
     try:
-        return RunResult.model_validate_json((folder / METRICS).read_bytes())
+        return RunResult.model_validate_json(read_regular(folder / METRICS, MAX_METRICS_BYTES))
     except OSError as error:
         raise StoreError(
             f"there is no finished run at {folder} ({error.strerror}); `timbrel status` names the newest"

@@ -31,6 +31,8 @@ def unsealed(content: bytes) -> dict[str, Any]:
         raise ValueError("it is no JSON object")
     seal = document.pop(SEAL, None)
     found = _seal_of(document)
+    if seal is None:
+        raise ValueError("it has no hash of itself: an older timbrel wrote it, or it was changed")
     if seal != found:
         raise ValueError(f"it was changed after it was written: its hash is {found}, it says {str(seal)[:64]}")
     return document

@@ -27,6 +27,7 @@ def modules_after(code):
         "names = [name for name, kind in STREAMS.items() if not kind.needs_model]; "
         "assert len(names) >= 5; [spec_for(name) for name in names]",
         "import storage_schema, training",
+        "import training.exported",
     ],
 )
 def test_help_and_planning_load_no_heavy_library(code):

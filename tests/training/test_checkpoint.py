@@ -1,4 +1,4 @@
-import json
+import os
 import shutil
 from pathlib import Path
 
@@ -10,9 +10,11 @@ from safetensors.numpy import load_file, save_file
 from storage_schema.errors import InputError, StoreError
 from storage_schema.store import Store
 from tests.training.synthetic import CENTRED, clip_id
-from training.checkpoint import DOCUMENT, TENSORS, _hash, load_checkpoint, save_checkpoint
+from training.checkpoint import DOCUMENT, TENSORS, load_checkpoint, save_checkpoint
 from training.predict import predict
 from training.results import RunResult
+from training.run import METRICS, read_result
+from training.sealed import blake2b, sealed, unsealed
 
 
 @pytest.fixture
@@ -63,17 +65,17 @@ def test_a_flipped_byte_is_noticed(copy: Path) -> None:
 
 
 def forge(copy: Path, **changes: object) -> None:
-    """Change the document, keeping the hash of the tensors honest."""
-    document = json.loads((copy / DOCUMENT).read_text())
-    document |= {"tensors_blake2b": _hash((copy / TENSORS).read_bytes()), **changes}
-    (copy / DOCUMENT).write_text(json.dumps(document))
+    """Change the document, keeping all hashes honest."""
+    document = unsealed((copy / DOCUMENT).read_bytes())
+    document |= {"tensors_blake2b": blake2b((copy / TENSORS).read_bytes()), **changes}
+    (copy / DOCUMENT).write_bytes(sealed(document))
 
 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
         ({"labels": ["bell", "dog"]}, r"the tensor stream/pitch/classify.weight is float32 \(3, 12\), where"),
-        ({"format": 9}, "has format 9, this timbrel reads 2"),
+        ({"format": 9}, "has format 9, this timbrel reads 3"),
         ({"weights": {"pitch": 1.0}}, "its weights are of"),
         ({"surprise": 1}, "is no model description .surprise: "),
         ({"baselines": {}}, "tensors that nothing asks for"),
@@ -104,6 +106,20 @@ def test_tensors_that_do_not_fit_the_document_are_refused(copy: Path, damage: st
     forge(copy)
     with pytest.raises(StoreError, match=f"the tensor {key}"):
         load_checkpoint(copy)
+
+
+def test_an_edited_task_is_not_believed(copy: Path) -> None:
+    text = (copy / DOCUMENT).read_text()
+    (copy / DOCUMENT).write_text(text.replace('"single_label"', '"multi_label"'))
+    with pytest.raises(StoreError, match=r"is no model description: it was changed after it was written"):
+        load_checkpoint(copy)
+
+
+@pytest.mark.parametrize(("name", "read"), [(DOCUMENT, load_checkpoint), (METRICS, read_result)])
+def test_a_pipe_in_place_of_a_file_is_not_waited_on(tmp_path: Path, name: str, read) -> None:
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(StoreError, match="it is no regular file"):
+        read(tmp_path)
 
 
 def test_a_pickle_in_place_of_tensors_is_never_opened(copy: Path) -> None:

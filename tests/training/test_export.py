@@ -22,7 +22,8 @@ from tests.training.synthetic import BLOCKS, CENTRED, PITCH, WAVEFORM
 from training.corpus import Corpus, load_corpus
 from training.encoders import StreamEncoder
 from training.export import export_models
-from training.exported import DOCUMENT, GRAPH, TENSORS, Exported, load_exported
+from training.export_document import DOCUMENT, GRAPH, TENSORS
+from training.exported import Exported, load_exported
 from training.inputs import encoder_shape
 from training.joint import make_joint
 from training.judge import FUSION, score_clips
