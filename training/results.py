@@ -91,7 +91,11 @@ class AblationRow(_Document):
 
 
 class Provenance(_Document):
-    """All that is needed to repeat the run."""
+    """All that is needed to repeat the run.
+
+    `memory_bytes` is the limit on the features in memory, where there were more of them: the order in which clips are
+    shown then depends on it.
+    """
 
     snapshot: str
     fingerprints: dict[str, str]
@@ -99,6 +103,7 @@ class Provenance(_Document):
     versions: dict[str, str]
     seed: int
     started_at: str
+    memory_bytes: int | None = None
 
 
 class RunResult(_Document):
