@@ -154,13 +154,14 @@ def _fit(
                 shown = random_windows(chunk.clips, corpus.ticks[chunk.clips], length, generator)
                 for start in range(0, len(shown), settings.batch_size):
                     span = slice(start, start + settings.batch_size)
-                    batch: Batch = {
-                        stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
-                        for stream, held in chunk.frames.items()
-                    }
-                    wanted = targets[chunk.clips[span]].to(fabric.device)
-                    if is_mixed:
-                        batch, wanted = mix(batch, wanted, settings.mixup, generator)
+                    with loader.clock.during("batches"):
+                        batch: Batch = {
+                            stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
+                            for stream, held in chunk.frames.items()
+                        }
+                        wanted = targets[chunk.clips[span]].to(fabric.device)
+                        if is_mixed:
+                            batch, wanted = mix(batch, wanted, settings.mixup, generator)
                     loss = model(batch, wanted)
                     progress = (epoch + len(losses) / n_steps) / settings.epochs
                     for group in optimizer.param_groups:
@@ -201,8 +202,8 @@ def mix(batch: Batch, targets: Tensor, alpha: float, generator: np.random.Genera
     share = float(generator.beta(alpha, alpha))
     share = max(share, 1 - share)
     other = torch.from_numpy(generator.permutation(len(targets))).to(targets.device)
-    mixed = {
-        stream: (share * inputs + (1 - share) * inputs[other], mask | mask[other], times_s)
+    mixed = {  # in place in the copy: batches are large, and fresh memory is slow
+        stream: (inputs[other].lerp_(inputs, share), mask | mask[other], times_s)
         for stream, (inputs, mask, times_s) in batch.items()
     }
     return mixed, share * targets + (1 - share) * targets[other]

@@ -78,17 +78,17 @@ def make_inputs(spec: StreamSpec, arrays: Arrays) -> NDArray[np.float32]:
     Returns (..., n_channels) float32.
     """
     if _is_pitch(spec):
-        salience = arrays["salience"].astype(np.float32) * np.float32(spec.array("salience").scale)
-        periodicity = arrays["periodicity"].astype(np.float32)
-        octaves = np.log2(np.maximum(arrays["f0_hz"].astype(np.float32), 1.0) / np.float32(A4_HZ)) * periodicity
-        return np.concatenate([salience, octaves[..., None], periodicity[..., None]], axis=-1)
-    if is_waveform(spec):
-        return arrays["samples"].astype(np.float32) * np.float32(spec.array("samples").scale)
+        salience, periodicity = arrays["salience"], arrays["periodicity"].astype(np.float32)
+        inputs = np.empty((*salience.shape[:-1], salience.shape[-1] + 2), np.float32)
+        np.multiply(salience, np.float32(spec.array("salience").scale), out=inputs[..., :-2])
+        octaves = np.log2(np.maximum(arrays["f0_hz"].astype(np.float32), 1.0) / np.float32(A4_HZ))
+        inputs[..., -2], inputs[..., -1] = octaves * periodicity, periodicity
+        return inputs
     parts = []
     for array in spec.arrays:
         values = arrays[array.name]
         leading = values.shape[: values.ndim - len(array.shape)]
-        parts.append(values.reshape(*leading, -1).astype(np.float32) * np.float32(array.scale))
+        parts.append(np.multiply(values.reshape(*leading, -1), np.float32(array.scale), dtype=np.float32))
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=-1)
 
 

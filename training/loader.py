@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from storage_schema.reader import READ_BYTES, StreamReader
 from storage_schema.streams import StreamSpec
+from training.clock import Clock
 from training.inputs import refuse_not_finite, used_arrays
 from training.windows import NOT_HELD, StreamFrames
 
@@ -95,12 +96,14 @@ class Loader:
     """Gives out the frames of `sources` with at most `limit_bytes` of them in memory at any time.
 
     A single clip that is longer than a chunk is read whole all the same. `has_streamed` says whether the limit was
-    ever in the way of reading everything at once: only then does it change a figure.
+    ever in the way of reading everything at once: only then does it change a figure. `clock` counts the time that
+    somebody waited for frames as "reading".
     """
 
     sources: Mapping[str, FrameSource]
     limit_bytes: int
     has_streamed: bool = False
+    clock: Clock = field(default_factory=Clock)
     _held: dict[str, StreamFrames] = field(default_factory=dict)
 
     @property
@@ -142,9 +145,9 @@ class Loader:
             for clips in plan:
                 coming.append(ahead.submit(self._load, streams, clips))
                 if len(coming) == 2:
-                    yield coming.pop(0).result()
+                    yield self._wait_for(coming.pop(0))
             for last in coming:
-                yield last.result()
+                yield self._wait_for(last)
 
     def each(
         self, streams: Sequence[str], clips: Clips, ask: Callable[[Chunk], Mapping[str, NDArray[Any]]]
@@ -175,12 +178,17 @@ class Loader:
                 while others and not self.fits([*self._held, stream]):
                     del self._held[others.pop(0)]
                 source = self.sources[stream]
-                self._held[stream] = source.load(np.arange(len(source.clip_ids)), self._read_bytes)
+                with self.clock.during("reading"):
+                    self._held[stream] = source.load(np.arange(len(source.clip_ids)), self._read_bytes)
         return {stream: self._held[stream] for stream in streams}
 
     @property
     def _chunk_bytes(self) -> float:
         return self.limit_bytes / CHUNK_SHARE
+
+    def _wait_for(self, coming: "Future[Chunk]") -> Chunk:
+        with self.clock.during("reading"):
+            return coming.result()
 
     def _load(self, streams: Sequence[str], clips: Clips) -> Chunk:
         return Chunk(clips, {name: self.sources[name].load(clips, self._read_bytes) for name in streams})

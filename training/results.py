@@ -110,7 +110,8 @@ class RunResult(_Document):
     """One training run over one or more folds.
 
     `headline` names the metric that the table and the plots show. `notes` are sentences about the clips without which
-    the figures would mislead, see `training.notes`.
+    the figures would mislead, see `training.notes`. `timing` divides the wall time in seconds into "reading" (waiting
+    for the store), "batches" (making a model's inputs in training), "fitting", "judging" and "rest".
     """
 
     run_id: str
@@ -127,4 +128,5 @@ class RunResult(_Document):
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...]
     ablation: tuple[AblationRow, ...] = ()
+    timing: dict[str, float] = {}
     provenance: Provenance

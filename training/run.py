@@ -93,8 +93,12 @@ def train(
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
     corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints, memory_bytes=memory_bytes)
+    loader = corpus.loader
+    if loader.fits(loader.sources):
+        loader.hold(tuple(loader.sources))
     on_progress("reading features", 1, 1)
-    fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
+    with loader.clock.during("fitting"):
+        fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
     models = [one.model for one in fitted]
     efforts = {
         row: Effort(
@@ -109,9 +113,13 @@ def train(
         versions=_versions(),
         seed=recipe.fit.seed,
         started_at=started.isoformat(timespec="seconds"),
-        memory_bytes=corpus.loader.limit_bytes if corpus.loader.has_streamed else None,
+        memory_bytes=loader.limit_bytes if loader.has_streamed else None,
     )
-    result, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
+    with loader.clock.during("judging"):
+        judged, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
+    spent = loader.clock.seconds
+    passed = (datetime.now(UTC) - started).total_seconds()
+    result = judged.model_copy(update={"timing": {**spent, "rest": max(0.0, passed - sum(spent.values()))}})
     try:
         with store.new_run(name) as new:
             for fold, model in zip(corpus.folds, models, strict=True):
@@ -140,7 +148,9 @@ def evaluate(
     run = open_finished(store, run_id, snapshot, on_progress)
     efforts = {row.name: Effort(row.seconds, row.curves) for row in run.result.models}
     provenance = run.result.provenance.model_copy(update={"snapshot": run.snapshot.id})
-    return _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+    judged = _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+    # The timing is that of the run, as are the seconds of its models.
+    return judged.model_copy(update={"timing": run.result.timing})
 
 
 def open_finished(
