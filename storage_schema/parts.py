@@ -159,12 +159,11 @@ def renew(part: Part) -> None:
 def read_rows(part: Part, names: Sequence[str], spans: Sequence[PartEntry]) -> Iterator[Arrays]:
     """The arrays `names` of each entry, in the order asked for.
 
-    One entry reads only the chunks it touches; several read each array once and cut it.
+    Only the chunks from the first to the last frame asked for are read, each array once, and cut.
     Raises StoreError where the part is gone, damaged or shorter than the entry says.
     """
-    first = spans[0].first_row if len(spans) == 1 else 0
-    stop = first + spans[0].n_rows if len(spans) == 1 else None
-    whole = _read_arrays(part, names, first, stop)
+    first = min(span.first_row for span in spans)
+    whole = _read_arrays(part, names, first, max(span.first_row + span.n_rows for span in spans))
     for span in spans:
         arrays = {name: values[span.first_row - first :][: span.n_rows] for name, values in whole.items()}
         if any(len(values) != span.n_rows for values in arrays.values()):

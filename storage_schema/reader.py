@@ -1,7 +1,7 @@
 """Reading one stream of a snapshot: clip by clip, or all together, as NumPy or xarray."""
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -11,11 +11,14 @@ from numpy.typing import NDArray
 
 from storage_schema.errors import InputError
 from storage_schema.files import Files
-from storage_schema.parts import Part, PartEntry, read_rows
+from storage_schema.parts import CHUNK_FRAMES, Part, PartEntry, read_rows
 from storage_schema.streams import Arrays, StreamSpec
 
 if TYPE_CHECKING:
     import xarray
+
+READ_BYTES = 32 * 2**20
+"""What is read of a part at a time, beside the result: large enough that opening the part does not tell."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,18 @@ class StreamReader:
         """The arrays of one clip as stored. Raises InputError where the stream lacks it, StoreError on damage."""
         return self.read_all([clip_id]).arrays
 
-    def read_all(self, clip_ids: Sequence[str] | None = None) -> Ragged:
-        """The clips asked for, in that order, or all there are; each part is read once."""
+    def read_all(
+        self,
+        clip_ids: Sequence[str] | None = None,
+        *,
+        arrays: Sequence[str] | None = None,
+        read_bytes: int = READ_BYTES,
+    ) -> Ragged:
+        """The clips asked for, in that order, or all there are; no frame is read twice.
+
+        arrays: the names of those that are wanted, all of them by default. read_bytes: how much memory reading may
+        take beside the result; a clip longer than that is still read in one piece.
+        """
         wanted = self.clip_ids if clip_ids is None else tuple(clip_ids)
         lacking = [clip_id for clip_id in wanted if clip_id not in self.locations]
         if lacking:
@@ -79,24 +92,24 @@ class StreamReader:
                 f"stream {self.spec.stream} has {len(self.locations)} clips, but not {', '.join(lacking[:3])}"
                 f"{' ...' if len(lacking) > 3 else ''}; `timbrel plan` says why"
             )
+        specs = self.spec.arrays if arrays is None else tuple(self.spec.array(name) for name in arrays)
         n_rows = np.array([self.locations[clip_id].n_rows for clip_id in wanted], np.int64)
         offsets = np.concatenate([[0], np.cumsum(n_rows)]).astype(np.int64)
-        arrays: Arrays = {
-            array.name: np.empty((offsets[-1], *array.shape), np.dtype(array.dtype)) for array in self.spec.arrays
-        }
-        by_part: dict[str, list[int]] = defaultdict(list)
+        result: Arrays = {spec.name: np.empty((offsets[-1], *spec.shape), np.dtype(spec.dtype)) for spec in specs}
+        places: dict[str, list[tuple[PartEntry, int]]] = defaultdict(list)  # by part: what lies there, and what for
         for i, clip_id in enumerate(wanted):
-            by_part[self.locations[clip_id].part_id].append(i)
-        for part_id, members in by_part.items():
+            location = self.locations[clip_id]
+            places[location.part_id].append((PartEntry(clip_id, location.first_row, location.n_rows), i))
+        most_rows = read_bytes // sum(spec.frame_bytes for spec in specs)
+        for part_id, members in places.items():
+            members.sort(key=lambda member: member[0].first_row)
             part = Part(self.files, self.spec, part_id)
-            entries = [
-                PartEntry(wanted[i], self.locations[wanted[i]].first_row, self.locations[wanted[i]].n_rows)
-                for i in members
-            ]
-            for i, found in zip(members, read_rows(part, list(arrays), entries), strict=True):
-                for name, values in found.items():
-                    arrays[name][offsets[i] : offsets[i + 1]] = values
-        return Ragged(wanted, offsets, arrays)
+            for run in _runs(members, most_rows):
+                found = read_rows(part, list(result), [entry for entry, _ in run])
+                for (_, i), rows in zip(run, found, strict=True):
+                    for name, values in rows.items():
+                        result[name][offsets[i] : offsets[i + 1]] = values
+        return Ragged(wanted, offsets, result)
 
     def to_xarray(self, clip_id: str) -> "xarray.Dataset":
         """One clip in physical units (the stored scale applied), with its times in seconds and its channel names."""
@@ -118,3 +131,19 @@ class StreamReader:
         coordinates["time"] = ("frame", times, {"units": "s"})
         attributes = {"stream": self.spec.stream, "fingerprint": self.fingerprint, "clip_id": clip_id}
         return xarray.Dataset(variables, coordinates, attributes)
+
+
+def _runs(members: Sequence[tuple[PartEntry, int]], most_rows: int) -> Iterator[list[tuple[PartEntry, int]]]:
+    """Neighbours that are read together: no gap of a whole chunk between them, at most `most_rows` from end to end."""
+    run: list[tuple[PartEntry, int]] = []
+    for member in members:
+        entry = member[0]
+        if run:
+            last = run[-1][0]
+            is_near = entry.first_row - (last.first_row + last.n_rows) < CHUNK_FRAMES
+            if not is_near or entry.first_row + entry.n_rows - run[0][0].first_row > most_rows:
+                yield run
+                run = []
+        run.append(member)
+    if run:
+        yield run

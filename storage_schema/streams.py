@@ -52,6 +52,11 @@ class ArraySpec:
                 f"array {self.name}: {len(self.channels)} channels named, but its shape is {self.shape}"
             )
 
+    @property
+    def frame_bytes(self) -> int:
+        """Bytes that one frame takes in memory."""
+        return int(np.dtype(self.dtype).itemsize * np.prod(self.shape, dtype=np.int64))
+
 
 @dataclass(frozen=True)
 class StreamSpec:

@@ -11,6 +11,9 @@ pretrained models, frame i describes the samples [i * hop, (i + 1) * hop), and t
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from storage_schema.errors import InputError
 
 Alignment = Literal["centred", "blocks"]
@@ -86,11 +89,23 @@ class FrameGrid:
         Centred: those whose centre lies inside, or the nearest one where none does. Blocks: those that overlap it.
         Never empty: past the end of the clip it is the last frame, as a hold.
         """
+        ends = (np.array([value], np.int64) for value in (span.start, span.stop, n_frames))
+        first, stop = self.frames_in_each(*ends)
+        return range(int(first[0]), int(stop[0]))
+
+    def frames_in_each(
+        self, starts: NDArray[np.int64], stops: NDArray[np.int64], n_frames: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """`frames_in` of many spans at once: the first frame of each and the one after its last.
+
+        starts, stops: each (n,) in samples of this grid's rate. n_frames: (n,) frames of the clip each span lies in;
+        a clip without any has the frames [0, 0).
+        """
         if self.alignment == "centred":
-            first, stop = -(-span.start // self.hop), -(-span.stop // self.hop)
-            if stop <= first:  # no centre inside: the nearest to the middle, half a hop rounding up
-                first = (span.start + span.stop + self.hop) // (2 * self.hop)
+            first, stop = -(-starts // self.hop), -(-stops // self.hop)
+            nearest = (starts + stops + self.hop) // (2 * self.hop)  # to the middle, half a hop rounding up
+            first = np.where(stop <= first, nearest, first)  # where no centre lies inside
         else:
-            first, stop = span.start // self.hop, -(-span.stop // self.hop)
-        first = min(first, n_frames - 1)
-        return range(first, max(first + 1, min(stop, n_frames)))
+            first, stop = starts // self.hop, -(-stops // self.hop)
+        first = np.maximum(np.minimum(first, n_frames - 1), 0)
+        return first, np.minimum(np.maximum(first + 1, stop), n_frames)

@@ -14,6 +14,7 @@ from scipy.optimize import minimize
 from torch.nn import functional as F
 
 from training.inputs import gather_inputs, is_waveform
+from training.loader import Chunk
 from training.recipe import Task
 from training.windows import StreamFrames
 
@@ -59,6 +60,11 @@ def pool_clips(frames: StreamFrames, clips: Sequence[int]) -> NDArray[np.float32
             inputs = _band_levels_db(inputs)
         rows.append(np.concatenate([inputs.mean(axis=0), inputs.std(axis=0)]))
     return np.array(rows, np.float32)
+
+
+def pool_chunk(chunk: Chunk) -> dict[str, NDArray[np.float32]]:
+    """`pool_clips` of every stream of a chunk, by its name."""
+    return {stream: pool_clips(frames, chunk.clips.tolist()) for stream, frames in chunk.frames.items()}
 
 
 def _band_levels_db(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""From a snapshot to arrays in memory: which clips take part, their labels, and every stream's frames, read once.
+"""From a snapshot to what is learned from: which clips take part, their labels, and where their frames come from.
 
 What it alone knows is how to be sure that nothing is missing: a clip without one of the streams stops the run, or is
 left out and counted, but is never filled in.
@@ -14,7 +14,8 @@ from storage_schema.errors import InputError
 from storage_schema.reader import StreamReader
 from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
-from training.inputs import refuse_not_finite
+from training.loader import FrameSource, Loader
+from training.memory import default_memory
 from training.notes import copies_note, split_notes
 from training.recipe import Recipe, Task
 from training.splits import Example, Fold, infer_task, label_matrix, make_folds, merge_copies, read_examples
@@ -23,7 +24,7 @@ from training.windows import StreamFrames, clip_ticks
 
 @dataclass(frozen=True)
 class Corpus:
-    """Everything that is learned from and judged on, in memory. Clips are indices into `examples`.
+    """Everything that is learned from and judged on. Clips are indices into `examples`.
 
     targets: (n_clips, n_labels) float32 of 0 and 1. ticks: (n_clips,) int64 lengths in milliseconds.
     `n_left_out` counts the clips that the recipe let go for want of a stream; `notes` are what else must be known.
@@ -34,25 +35,39 @@ class Corpus:
     examples: tuple[Example, ...]
     targets: NDArray[np.float32]
     ticks: NDArray[np.int64]
-    frames: Mapping[str, StreamFrames]
+    loader: Loader
     folds: tuple[Fold, ...]
     n_left_out: int
     notes: tuple[str, ...] = ()
 
     @property
     def specs(self) -> dict[str, StreamSpec]:
-        return {stream: frames.spec for stream, frames in self.frames.items()}
+        return self.loader.specs
+
+    @property
+    def frames(self) -> dict[str, StreamFrames]:
+        """Every stream of every clip. Raises InputError where the limit forbids that; `loader` goes chunk by chunk."""
+        streams = tuple(self.loader.sources)
+        if not self.loader.fits(streams):
+            raise InputError("the features take more memory than they may; allow more with --memory")
+        return self.loader.hold(streams)
 
 
 def load_corpus(
-    snapshot: Snapshot, recipe: Recipe, *, fingerprints: Mapping[str, str], labels: Sequence[str] | None = None
+    snapshot: Snapshot,
+    recipe: Recipe,
+    *,
+    fingerprints: Mapping[str, str],
+    labels: Sequence[str] | None = None,
+    memory_bytes: int | None = None,
 ) -> Corpus:
-    """The clips and streams that `recipe` names.
+    """The clips and streams that `recipe` names; no features are read yet.
 
     fingerprints: the fingerprint wanted of each stream; the one extracted last where it is not named. labels: those
-    of a model to be judged, in its order; taken from the clips otherwise.
+    of a model to be judged, in its order; taken from the clips otherwise. memory_bytes: what features may take, by
+    default half of what is free.
     Raises InputError for an unknown dataset or label, a missing stream or feature, a leak between the sides of a split,
-    and labels that do not fit the task or the model; StoreError for features that are no numbers.
+    and labels that do not fit the task or the model.
     """
     readable, n_unreadable = read_examples(snapshot.clips, recipe.data.dataset, recipe.data.labels)
     distinct = merge_copies(readable, recipe.split)
@@ -69,17 +84,15 @@ def load_corpus(
         )
     if len(known) < 2 and task == "single_label":
         raise InputError(f"every clip of {recipe.data.dataset} is labelled {known}; a classifier needs two labels")
-    frames = {}
-    for stream, reader in readers.items():
-        ragged = reader.read_all([example.clip_id for example in examples])
-        frames[stream] = StreamFrames(reader.spec, ragged.offsets, ragged.arrays)
-        refuse_not_finite(frames[stream], [example.uri for example in examples])
-    ticks = np.array([_ticks(example, i, frames) for i, example in enumerate(examples)], np.int64)
+    clip_ids, uris = tuple(example.clip_id for example in examples), tuple(example.uri for example in examples)
+    sources = {stream: FrameSource(reader, clip_ids, uris) for stream, reader in readers.items()}
+    ticks = np.array([_ticks(example, i, sources) for i, example in enumerate(examples)], np.int64)
+    loader = Loader(sources, default_memory() if memory_bytes is None else memory_bytes)
     n_left_out = len(distinct) + n_unreadable - len(examples)
     targets = label_matrix(examples, known)
     notes = copies_note(len(readable) - len(distinct))
     notes += split_notes(examples, folds, known, learns_validation=recipe.fit.refit)
-    return Corpus(task, known, tuple(examples), targets, ticks, frames, tuple(folds), n_left_out, notes)
+    return Corpus(task, known, tuple(examples), targets, ticks, loader, tuple(folds), n_left_out, notes)
 
 
 def covered_examples(
@@ -109,12 +122,12 @@ def covered_examples(
     return kept
 
 
-def _ticks(example: Example, i: int, frames: Mapping[str, StreamFrames]) -> int:
+def _ticks(example: Example, i: int, sources: Mapping[str, FrameSource]) -> int:
     """A clip's length: by its header, or up to its last frame in the stream that ends first.
 
     A damaged file may claim hours and decode to seconds: no clip is longer than its frames can have come from.
     """
-    grids = [(kept.spec.grid, int(kept.offsets[i + 1] - kept.offsets[i])) for kept in frames.values()]
+    grids = [(source.spec.grid, int(source.n_frames[i])) for source in sources.values() if source.n_frames[i]]
     if example.duration_s is None:
         return clip_ticks(min(grid.centre_s(n_frames - 1) for grid, n_frames in grids))
     longest_s = min(n_frames * grid.hop / grid.sample_rate_hz for grid, n_frames in grids)

@@ -7,6 +7,7 @@ models of all folds are averaged, which have learned from it or were chosen by i
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 from storage_schema.errors import InputError
 from storage_schema.progress import OnProgress, no_progress
 from training.attribution import shapley
+from training.loader import Chunk
+from training.model import FoldModel
 from training.run import FinishedRun
 
 _MOST_NAMED = 3
@@ -79,9 +82,9 @@ def explain_run(run: FinishedRun, on_progress: OnProgress = no_progress) -> RunE
     columns: list[NDArray[np.int64]] = []
     for done, (fold, model) in enumerate(zip(folds, run.models, strict=True)):
         on_progress("explaining", done, len(folds))
-        found = shapley(model, corpus.frames, fold.test, corpus.ticks)
+        found = corpus.loader.each(streams, fold.test, partial(_attribute, model, corpus.ticks))
         clip, label = np.nonzero(corpus.targets[fold.test])
-        rows.append(np.column_stack([found.base[clip, label], found.values[clip, :, label]]))
+        rows.append(np.column_stack([found["base"][clip, label], found["values"][clip, :, label]]))
         columns.append(label)
     on_progress("explaining", len(folds), len(folds))
     pairs, label_of = np.concatenate(rows), np.concatenate(columns)
@@ -93,6 +96,11 @@ def explain_run(run: FinishedRun, on_progress: OnProgress = no_progress) -> RunE
     overall = _mean_parts(pairs, streams) if len(pairs) else None
     n_clips = sum(len(fold.test) for fold in folds)
     return RunExplanation(run.result.run_id, run.snapshot.id, streams, n_clips, overall, classes)
+
+
+def _attribute(model: FoldModel, ticks: NDArray[np.int64], chunk: Chunk) -> dict[str, NDArray[np.float64]]:
+    found = shapley(model, chunk.frames, chunk.clips, ticks)
+    return {"base": found.base, "values": found.values}
 
 
 def explain_clip(run: FinishedRun, name: str, on_progress: OnProgress = no_progress) -> ClipExplanation:
@@ -109,7 +117,9 @@ def explain_clip(run: FinishedRun, name: str, on_progress: OnProgress = no_progr
     found = []
     for done, model in enumerate(models):
         on_progress("explaining", done, len(models))
-        found.append(shapley(model, corpus.frames, np.array([index], np.int64), corpus.ticks))
+        clips = np.array([index], np.int64)
+        (chunk,) = corpus.loader.read(tuple(model.specs), [clips])
+        found.append(shapley(model, chunk.frames, clips, corpus.ticks))
     on_progress("explaining", len(models), len(models))
     base = np.mean([one.base[0] for one in found], axis=0)
     values = np.mean([one.values[0] for one in found], axis=0)

@@ -9,8 +9,9 @@ watched, not obeyed. The same arguments give the same network on one machine.
 import math
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -24,12 +25,13 @@ from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.inputs import encoder_shape, fit_normalisation, is_embedding
 from training.joint import Batch, JointModel, make_joint
+from training.loader import Chunk
 from training.metrics import headline_score
 from training.objectives import JOINT, EncoderObjective, JointObjective
 from training.recipe import Recipe
 from training.results import EpochPoint
 from training.scoring import as_array, batch_tensors, clip_loss, clip_probabilities, owners, scoring_windows
-from training.windows import TICK_RATE_HZ, StreamFrames, Window, cut_tokens, random_windows
+from training.windows import TICK_RATE_HZ, cut_tokens, random_windows
 
 GRADIENT_NORM = 1.0
 WARM_UP_SHARE = 0.1
@@ -66,7 +68,7 @@ def make_fabric(device: str) -> Fabric:
 
 
 def fit_encoders(
-    frames: Mapping[str, StreamFrames],
+    streams: Sequence[str],
     corpus: Corpus,
     train: NDArray[np.int64],
     validation: NDArray[np.int64],
@@ -75,7 +77,7 @@ def fit_encoders(
     *,
     on_epoch: OnEpoch = lambda done, total: None,
 ) -> dict[str, Fitted[StreamEncoder]]:
-    """Fit an encoder for each stream of `frames` on the clips `train`, each under its own loss.
+    """Fit an encoder for each of `streams` on the clips `train`, each under its own loss.
 
     With several streams they are fitted at the same time, which makes a difference only where the recipe's
     `contrastive` draws their embeddings together. What they say of the clips `validation` becomes their curves.
@@ -85,20 +87,20 @@ def fit_encoders(
     def build() -> EncoderObjective:
         encoders = {
             stream: StreamEncoder(
-                encoder_shape(held.spec, len(corpus.labels), recipe),
+                encoder_shape(corpus.specs[stream], len(corpus.labels), recipe),
                 dropout=recipe.model.dropout,
                 token_mask=recipe.fit.token_mask,
             )
-            for stream, held in frames.items()
+            for stream in streams
         }
         return EncoderObjective(encoders, corpus.task, recipe)
 
-    objective, curves = _fit(build, frames, corpus, train, validation, recipe, fabric, on_epoch)
-    return {stream: Fitted(objective.encoders[stream], curves[stream]) for stream in frames}
+    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, on_epoch)
+    return {stream: Fitted(objective.encoders[stream], curves[stream]) for stream in streams}
 
 
 def fit_joint(
-    frames: Mapping[str, StreamFrames],
+    streams: Sequence[str],
     corpus: Corpus,
     train: NDArray[np.int64],
     validation: NDArray[np.int64],
@@ -110,16 +112,16 @@ def fit_joint(
     """Fit the joint network that the recipe's [fusion] asks for; otherwise as `fit_encoders`."""
 
     def build() -> JointObjective:
-        shapes = {stream: encoder_shape(held.spec, len(corpus.labels), recipe) for stream, held in frames.items()}
+        shapes = {stream: encoder_shape(corpus.specs[stream], len(corpus.labels), recipe) for stream in streams}
         return JointObjective(make_joint(recipe, shapes), corpus.task, recipe)
 
-    objective, curves = _fit(build, frames, corpus, train, validation, recipe, fabric, on_epoch)
+    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, on_epoch)
     return Fitted(objective.joint, curves[JOINT])
 
 
 def _fit(
     build: Callable[[], AnyObjective],
-    frames: Mapping[str, StreamFrames],
+    streams: Sequence[str],
     corpus: Corpus,
     train: NDArray[np.int64],
     validation: NDArray[np.int64],
@@ -130,49 +132,55 @@ def _fit(
     """Fit what `build` makes, on any number of streams; returned on the CPU in eval mode, with its curves."""
     settings = recipe.fit
     generator = np.random.default_rng(settings.seed)
-    windows = scoring_windows(validation, corpus.ticks, recipe)
+    loader, length = corpus.loader, round(recipe.window.length_s * TICK_RATE_HZ)
     targets = torch.from_numpy(corpus.targets)
-    is_mixed = settings.mixup > 0 and not all(is_embedding(held.spec) for held in frames.values())
+    is_mixed = settings.mixup > 0 and not all(is_embedding(corpus.specs[stream]) for stream in streams)
     curves: dict[str, list[EpochPoint]] = defaultdict(list)
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         objective = build()
-        for stream, held in frames.items():
-            objective.tokenizer(stream).set_normalisation(fit_normalisation(held, held.rows(train)))
+        for stream in streams:
+            heard = loader.read([stream], loader.plan([stream], train))
+            statistics = fit_normalisation((chunk.frames[stream], chunk.clips) for chunk in heard)
+            objective.tokenizer(stream).set_normalisation(statistics)
         optimizer = torch.optim.AdamW(_groups(objective, settings.weight_decay), lr=settings.learning_rate)
         model, optimizer = fabric.setup(objective, optimizer)
-        n_steps = math.ceil(len(train) / settings.batch_size)
         for epoch in range(settings.epochs):
             model.train()
-            losses = []
-            order = generator.permutation(train)
-            shown = random_windows(order, corpus.ticks[order], round(recipe.window.length_s * TICK_RATE_HZ), generator)
-            for step in range(n_steps):
-                span = slice(step * settings.batch_size, (step + 1) * settings.batch_size)
-                batch: Batch = {
-                    stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
-                    for stream, held in frames.items()
-                }
-                wanted = targets[order[span]].to(fabric.device)
-                if is_mixed:
-                    batch, wanted = mix(batch, wanted, settings.mixup, generator)
-                loss = model(batch, wanted)
-                for group in optimizer.param_groups:
-                    group["lr"] = settings.learning_rate * rate_at((epoch + step / n_steps) / settings.epochs)
-                optimizer.zero_grad()
-                fabric.backward(loss)
-                fabric.clip_gradients(model, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
-                optimizer.step()
-                losses.append(loss.item())
+            losses: list[float] = []
+            plan = loader.shuffled(streams, train, generator)
+            n_steps = sum(math.ceil(len(clips) / settings.batch_size) for clips in plan)
+            for chunk in loader.read(streams, plan):
+                shown = random_windows(chunk.clips, corpus.ticks[chunk.clips], length, generator)
+                for start in range(0, len(shown), settings.batch_size):
+                    span = slice(start, start + settings.batch_size)
+                    with loader.clock.during("batches"):
+                        batch: Batch = {
+                            stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
+                            for stream, held in chunk.frames.items()
+                        }
+                        wanted = targets[chunk.clips[span]].to(fabric.device)
+                        if is_mixed:
+                            batch, wanted = mix(batch, wanted, settings.mixup, generator)
+                    loss = model(batch, wanted)
+                    progress = (epoch + len(losses) / n_steps) / settings.epochs
+                    for group in optimizer.param_groups:
+                        group["lr"] = settings.learning_rate * rate_at(progress)
+                    optimizer.zero_grad()
+                    fabric.backward(loss)
+                    fabric.clip_gradients(model, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
+                    optimizer.step()
+                    losses.append(loss.item())
             train_loss = float(np.mean(losses))
             if not math.isfinite(train_loss):
                 raise InputError(
-                    f"the loss of stream {' and '.join(frames)} became {train_loss} in epoch {epoch + 1}; lower the "
+                    f"the loss of stream {' and '.join(streams)} became {train_loss} in epoch {epoch + 1}; lower the "
                     f"recipe's [fit] learning_rate, which is {settings.learning_rate}"
                 )
-            if windows:
-                for name, scores in objective.window_scores(frames, windows).items():
-                    curves[name].append(_point(scores, windows, corpus, validation, epoch + 1, train_loss))
+            if len(validation):
+                asked = loader.each(streams, validation, partial(_ask, objective, corpus, recipe))
+                for name, probabilities in asked.items():
+                    curves[name].append(_point(probabilities, corpus, validation, epoch + 1, train_loss))
             on_epoch(epoch + 1, settings.epochs)
     names = objective.names
     return objective.cpu().eval(), {name: tuple(curves[name]) for name in names}
@@ -194,8 +202,8 @@ def mix(batch: Batch, targets: Tensor, alpha: float, generator: np.random.Genera
     share = float(generator.beta(alpha, alpha))
     share = max(share, 1 - share)
     other = torch.from_numpy(generator.permutation(len(targets))).to(targets.device)
-    mixed = {
-        stream: (share * inputs + (1 - share) * inputs[other], mask | mask[other], times_s)
+    mixed = {  # in place in the copy: batches are large, and fresh memory is slow
+        stream: (inputs[other].lerp_(inputs, share), mask | mask[other], times_s)
         for stream, (inputs, mask, times_s) in batch.items()
     }
     return mixed, share * targets + (1 - share) * targets[other]
@@ -208,17 +216,22 @@ def rate_at(progress: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * (progress - WARM_UP_SHARE) / (1 - WARM_UP_SHARE)))
 
 
+def _ask(
+    objective: EncoderObjective | JointObjective, corpus: Corpus, recipe: Recipe, chunk: Chunk
+) -> dict[str, NDArray[np.float32]]:
+    """The probabilities (n_clips, n_labels) of a chunk's clips, by the curve that they belong to."""
+    windows = scoring_windows(chunk.clips, corpus.ticks, recipe)
+    return {
+        name: as_array(clip_probabilities(scores, owners(windows), corpus.task))
+        for name, scores in objective.window_scores(chunk.frames, windows).items()
+    }
+
+
 def _point(
-    scores: Tensor,
-    windows: Sequence[Window],
-    corpus: Corpus,
-    validation: NDArray[np.int64],
-    epoch: int,
-    train_loss: float,
+    probabilities: NDArray[np.float32], corpus: Corpus, validation: NDArray[np.int64], epoch: int, train_loss: float
 ) -> EpochPoint:
-    """A point of a learning curve from the scores of the validation clips' windows."""
+    """A point of a learning curve from the probabilities of the validation clips."""
     wanted = corpus.targets[validation]
-    probabilities = clip_probabilities(scores, owners(windows), corpus.task)
-    loss = float(clip_loss(probabilities, torch.from_numpy(wanted), corpus.task))
-    score = headline_score(corpus.task, wanted, as_array(probabilities))
+    loss = float(clip_loss(torch.from_numpy(probabilities), torch.from_numpy(wanted), corpus.task))
+    score = headline_score(corpus.task, wanted, probabilities)
     return EpochPoint(epoch=epoch, train_loss=train_loss, validation_loss=loss, validation_score=score)

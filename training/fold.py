@@ -15,7 +15,7 @@ from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from storage_schema.progress import OnProgress
-from training.baselines import LinearModel, logistic_regression, majority, pool_clips
+from training.baselines import LinearModel, logistic_regression, majority, pool_chunk
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.fit import fit_encoders, fit_joint
@@ -41,26 +41,31 @@ class FittedFold:
 def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_progress: OnProgress) -> FittedFold:
     """Fit all models of `fold`. Raises InputError where a loss diverges."""
     both = np.union1d(fold.train, fold.validation) if recipe.fit.refit else fold.train
-    windows = scoring_windows(fold.validation, corpus.ticks, recipe)
+    loader = corpus.loader
+    every = tuple(loader.sources)
+    plan = loader.plan(every, fold.validation)
+    asked = np.concatenate(plan)  # in one order for all streams
     encoders: dict[str, StreamEncoder] = {}
     scores: dict[str, torch.Tensor] = {}
     seconds: dict[str, float] = {}
     curves: dict[str, tuple[EpochPoint, ...]] = {}
     is_aligned = recipe.fusion.kind == "late" and recipe.fusion.contrastive > 0
-    every = tuple(corpus.frames)
     for streams in (every,) if is_aligned else ((stream,) for stream in every):
         started = time.monotonic()
         what = f"fold {fold.number}, {', '.join(streams)}"
-        held = {stream: corpus.frames[stream] for stream in streams}
         fitted = fit_encoders(
-            held, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
+            streams, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
         )
         for stream, found in fitted.items():
-            scores[stream] = window_scores(found.network, corpus.frames[stream], windows)
+            parts = [
+                window_scores(found.network, chunk.frames[stream], scoring_windows(chunk.clips, corpus.ticks, recipe))
+                for chunk in loader.read([stream], plan)
+            ]
+            scores[stream] = torch.cat(parts)
             curves[stream] = found.curve
         if recipe.fit.refit:
             again = _on(f"{what}, with validation clips", on_progress)
-            fitted = fit_encoders(held, corpus, both, both[:0], recipe, fabric, on_epoch=again)
+            fitted = fit_encoders(streams, corpus, both, both[:0], recipe, fabric, on_epoch=again)
         encoders |= {stream: found.network for stream, found in fitted.items()}
         seconds |= dict.fromkeys(streams, (time.monotonic() - started) / len(streams))
 
@@ -69,16 +74,17 @@ def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_prog
     started = time.monotonic()
     fusion: Fusion | JointModel
     if recipe.fusion.kind == "late" or len(every) == 1:
-        targets = torch.from_numpy(corpus.targets[fold.validation])
-        fusion = fit_fusion(scores, owners(windows), targets, corpus.task)
+        targets = torch.from_numpy(corpus.targets[asked])
+        owner = owners(scoring_windows(asked, corpus.ticks, recipe))
+        fusion = fit_fusion(scores, owner, targets, corpus.task)
         seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
     else:
         sides = (fold.train, fold.validation)
-        joint = fit_joint(corpus.frames, corpus, *sides, recipe, fabric, on_epoch=_on(what, on_progress))
+        joint = fit_joint(every, corpus, *sides, recipe, fabric, on_epoch=_on(what, on_progress))
         curves[FUSION] = joint.curve
         if recipe.fit.refit:
             again = _on(f"{what}, with validation clips", on_progress)
-            joint = fit_joint(corpus.frames, corpus, both, both[:0], recipe, fabric, on_epoch=again)
+            joint = fit_joint(every, corpus, both, both[:0], recipe, fabric, on_epoch=again)
         fusion = joint.network
         seconds[FUSION] = time.monotonic() - started
 
@@ -94,7 +100,9 @@ def _fit_baselines(
     targets = corpus.targets[clips]
     baselines = {MAJORITY: majority(targets, corpus.task)}
     seconds[MAJORITY] = 0.0
-    pooled = {stream: pool_clips(frames, clips.tolist()) for stream, frames in corpus.frames.items()}
+    pooled: dict[str, NDArray[np.float32]] = {}
+    for stream in corpus.loader.sources:
+        pooled |= corpus.loader.each([stream], clips, pool_chunk)
     plans: dict[str, tuple[str, ...]] = {f"pooled {stream}": (stream,) for stream in pooled}
     if len(pooled) > 1:
         plans["pooled streams, side by side"] = tuple(pooled)

@@ -62,6 +62,7 @@ def repeat(
         written.model_copy(update={"data": data}),
         snapshot=store.snapshot(first.provenance.snapshot),
         device=device,
+        memory_bytes=first.provenance.memory_bytes,
         on_progress=on_progress,
     )
     return Repetition(first, again)

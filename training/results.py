@@ -91,7 +91,11 @@ class AblationRow(_Document):
 
 
 class Provenance(_Document):
-    """All that is needed to repeat the run."""
+    """All that is needed to repeat the run.
+
+    `memory_bytes` is the limit on the features in memory, where there were more of them: the order in which clips are
+    shown then depends on it.
+    """
 
     snapshot: str
     fingerprints: dict[str, str]
@@ -99,13 +103,15 @@ class Provenance(_Document):
     versions: dict[str, str]
     seed: int
     started_at: str
+    memory_bytes: int | None = None
 
 
 class RunResult(_Document):
     """One training run over one or more folds.
 
     `headline` names the metric that the table and the plots show. `notes` are sentences about the clips without which
-    the figures would mislead, see `training.notes`.
+    the figures would mislead, see `training.notes`. `timing` divides the wall time in seconds into "reading" (waiting
+    for the store), "batches" (making a model's inputs in training), "fitting", "judging" and "rest".
     """
 
     run_id: str
@@ -122,4 +128,5 @@ class RunResult(_Document):
     models: tuple[ModelResult, ...]
     comparisons: tuple[Comparison, ...]
     ablation: tuple[AblationRow, ...] = ()
+    timing: dict[str, float] = {}
     provenance: Provenance

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
 from training.fold import fit_fold
 from training.judge import Effort, compare, draw_all, make_rows, score_clips
+from training.loader import Chunk
 from training.metrics import HEADLINE
 from training.model import FoldModel
 from training.recipe import Recipe, recipe_to_toml
@@ -77,12 +79,14 @@ def train(
     snapshot: Snapshot | None = None,
     device: str = "auto",
     run_id: str | None = None,
+    memory_bytes: int | None = None,
     on_progress: OnProgress = no_progress,
 ) -> RunResult:
     """Fit and judge what `recipe` asks for on `snapshot` (the newest by default), and write the run's folder.
 
-    The same recipe and snapshot give the same figures on one machine. Raises InputError for all that cannot be done
-    as asked: see `training.corpus.load_corpus`, and a `run_id` that is taken.
+    memory_bytes: what features may take in memory, by default half of what is free. The same recipe and snapshot give
+    the same figures on one machine, and where the features take more than that, with the same limit. Raises
+    InputError for all that cannot be done as asked: see `training.corpus.load_corpus`, and a `run_id` that is taken.
     """
     started = datetime.now(UTC)
     pinned = store.snapshot() if snapshot is None else snapshot
@@ -91,9 +95,13 @@ def train(
         raise InputError(f"there is a run {name!r} in the store at {store.uri} already; choose another run id")
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints)
+    corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints, memory_bytes=memory_bytes)
+    loader = corpus.loader
+    if loader.fits(loader.sources):
+        loader.hold(tuple(loader.sources))
     on_progress("reading features", 1, 1)
-    fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
+    with loader.clock.during("fitting"):
+        fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
     models = [one.model for one in fitted]
     efforts = {
         row: Effort(
@@ -108,8 +116,13 @@ def train(
         versions=_versions(),
         seed=recipe.fit.seed,
         started_at=started.isoformat(timespec="seconds"),
+        memory_bytes=loader.limit_bytes if loader.has_streamed else None,
     )
-    result, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
+    with loader.clock.during("judging"):
+        judged, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
+    spent = loader.clock.seconds
+    passed = (datetime.now(UTC) - started).total_seconds()
+    result = judged.model_copy(update={"timing": {**spent, "rest": max(0.0, passed - sum(spent.values()))}})
     try:
         with store.new_run(name) as new:
             for fold, model in zip(corpus.folds, models, strict=True):
@@ -138,7 +151,9 @@ def evaluate(
     run = open_finished(store, run_id, snapshot, on_progress)
     efforts = {row.name: Effort(row.seconds, row.curves) for row in run.result.models}
     provenance = run.result.provenance.model_copy(update={"snapshot": run.snapshot.id})
-    return _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+    judged = _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+    # The timing is that of the run, as are the seconds of its models.
+    return judged.model_copy(update={"timing": run.result.timing})
 
 
 def open_finished(
@@ -204,7 +219,7 @@ def _judge(
     by_fold = []
     for done, (fold, model) in enumerate(zip(corpus.folds, models, strict=True)):
         on_progress("judging", done, n_steps)
-        by_fold.append(score_clips(model, corpus.frames, fold.test, corpus.ticks))
+        by_fold.append(corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks)))
     on_progress("judging", n_steps - 1, n_steps)
     probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
@@ -228,6 +243,10 @@ def _judge(
     )
     on_progress("judging", n_steps, n_steps)
     return result, _prediction_table(corpus, by_fold)
+
+
+def _score(model: FoldModel, ticks: NDArray[np.int64], chunk: Chunk) -> dict[str, NDArray[np.float32]]:
+    return score_clips(model, chunk.frames, chunk.clips, ticks)
 
 
 def _prediction_table(corpus: Corpus, by_fold: Sequence[Mapping[str, NDArray[np.float32]]]) -> pa.Table:

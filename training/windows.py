@@ -30,13 +30,27 @@ class Window:
     span: Span
 
 
+NOT_HELD = -1
+"""Where a clip starts whose frames are left in the store for now."""
+
+
 @dataclass(frozen=True)
 class StreamFrames:
-    """One stream of many clips: clip i has the frames [offsets[i], offsets[i + 1]) of every array."""
+    """One stream of many clips, or of as many of them as are in memory.
+
+    Clip i has the frames [starts[i], starts[i] + lengths[i]) of every array. A clip that is not held starts at
+    `NOT_HELD`; one that has none of this stream has the length 0.
+    """
 
     spec: StreamSpec
-    offsets: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    lengths: NDArray[np.int64]
     arrays: Arrays
+
+    @classmethod
+    def end_to_end(cls, spec: StreamSpec, lengths: NDArray[np.int64], arrays: Arrays) -> "StreamFrames":
+        """Clips that lie one after the other, `lengths` frames each."""
+        return cls(spec, np.cumsum(lengths) - lengths, lengths, arrays)
 
     @classmethod
     def of_clip(cls, spec: StreamSpec, arrays: Mapping[str, NDArray[np.generic]]) -> "StreamFrames":
@@ -52,24 +66,32 @@ class StreamFrames:
                     f"stream {spec.stream}, array {array.name}: {found.dtype} {found.shape} came, where its spec "
                     f"has {array.dtype} {(n_frames, *array.shape)}"
                 )
-        return cls(spec, np.array([0, n_frames], np.int64), dict(arrays))
+        return cls.end_to_end(spec, np.array([n_frames], np.int64), dict(arrays))
 
     @property
     def n_clips(self) -> int:
-        return len(self.offsets) - 1
+        return len(self.lengths)
 
     def rows(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
         """The frames of all of `clips`, as indices into the arrays."""
-        spans = [np.arange(self.offsets[i], self.offsets[i + 1]) for i in clips.tolist()]
-        return np.concatenate(spans) if spans else np.zeros(0, np.int64)
+        starts, lengths = self.held(clips), self.lengths[clips]
+        firsts = np.cumsum(lengths) - lengths  # where each clip's frames begin in the result
+        return np.repeat(starts - firsts, lengths) + np.arange(lengths.sum())
+
+    def held(self, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Where `clips` start; a caller that asks for frames it did not load has a bug."""
+        starts = self.starts[clips]
+        if (starts == NOT_HELD).any():
+            raise AssertionError(f"{np.sum(starts == NOT_HELD)} clips of stream {self.spec.stream} were not loaded")
+        return starts
 
 
 @dataclass(frozen=True)
 class Tokens:
     """Which frames a stream shows in each window.
 
-    rows: (n_windows, n_tokens) int64 indices into the stream's arrays; where padded, any frame of the same clip.
-    mask: (n_windows, n_tokens) bool, False where padded; every window has at least one True.
+    rows: (n_windows, n_tokens) int64 indices into the stream's arrays; where padded, any frame.
+    mask: (n_windows, n_tokens) bool, False where padded; at least one is True unless the clip lacks the stream.
     times_s: (n_windows, n_tokens) float32, what the frame describes, in seconds after the window's start.
     """
 
@@ -116,20 +138,18 @@ def tokens_per_window(grid: FrameGrid, length: int) -> int:
 def cut_tokens(frames: StreamFrames, windows: Sequence[Window]) -> Tokens:
     """The frames of the stream in each window; all windows have the same length."""
     grid = frames.spec.grid
-    n_tokens = tokens_per_window(grid, len(windows[0].span))
-    rows = np.empty((len(windows), n_tokens), np.int64)
-    mask = np.zeros((len(windows), n_tokens), bool)
-    first = np.empty((len(windows), 1), np.int64)
-    starts_s = np.empty((len(windows), 1), np.float64)
-    for i, window in enumerate(windows):
-        offset = int(frames.offsets[window.clip])
-        found = grid.frames_in(
-            window.span.at_rate(TICK_RATE_HZ, grid.sample_rate_hz), int(frames.offsets[window.clip + 1]) - offset
-        )
-        rows[i] = offset + found.start
-        rows[i, : len(found)] = np.arange(offset + found.start, offset + found.stop)
-        mask[i, : len(found)] = True
-        first[i], starts_s[i] = found.start, window.span.start / TICK_RATE_HZ
-    step_s = grid.hop / grid.sample_rate_hz
-    times_s = grid.centre_s(0) + (first + np.arange(n_tokens)) * step_s - starts_s
+    clips = np.array([window.clip for window in windows], np.int64)
+    starts = np.array([window.span.start for window in windows], np.int64)
+    length = len(windows[0].span)
+    n_tokens = tokens_per_window(grid, length)
+    rate_hz = grid.sample_rate_hz
+    first, stop = grid.frames_in_each(
+        starts * rate_hz // TICK_RATE_HZ, (starts + length) * rate_hz // TICK_RATE_HZ, frames.lengths[clips]
+    )
+    place = np.arange(n_tokens)
+    mask = place < (stop - first)[:, None]
+    rows = (frames.held(clips) + first)[:, None] + np.where(mask, place, 0)
+    rows[frames.lengths[clips] == 0] = 0
+    step_s = grid.hop / rate_hz
+    times_s = grid.centre_s(0) + (first[:, None] + place) * step_s - starts[:, None] / TICK_RATE_HZ
     return Tokens(rows, mask, times_s.astype(np.float32))

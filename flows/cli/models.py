@@ -8,6 +8,7 @@ import typer
 from flows.cli.options import (
     DeviceOption,
     JsonOption,
+    MemoryOption,
     RecipeSetOption,
     RunSnapshotOption,
     SeedOption,
@@ -32,6 +33,7 @@ def train_command(
     seed: SeedOption = None,
     device: DeviceOption = "auto",
     snapshot: SnapshotOption = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit every stream alone and their fusion from the store, evaluate them, and write a report.
@@ -43,21 +45,24 @@ def train_command(
     changes = recipe_settings(settings, seed)
     if like is not None and changes:
         raise InputError("--like repeats a run as it was; leave --set and --seed out, or name a recipe")
-    if like is not None and snapshot is not None:
-        raise InputError("--like reads the snapshot of the run it repeats; leave --snapshot out")
+    if like is not None and (snapshot is not None or memory is not None):
+        raise InputError("--like takes snapshot and memory from the run it repeats; leave --snapshot and --memory out")
     from flows.display import progress
     from storage_schema.store import open_store
+    from training.memory import parse_memory
     from training.recipe import load_recipe
     from training.repeat import Repetition, repeat
     from training.report import write_report
     from training.run import train
 
+    memory_bytes = None if memory is None else parse_memory(memory)
     plan = None if recipe is None else load_recipe(recipe, changes)
     opened = open_store(store) if like is None else open_store_of(store, like)
     repetition: Repetition | None = None
     with progress(quiet=as_json) as show:
         if plan is not None:
-            result = train(opened, plan, snapshot=opened.snapshot(snapshot), device=device, on_progress=show)
+            pinned = opened.snapshot(snapshot)
+            result = train(opened, plan, snapshot=pinned, device=device, memory_bytes=memory_bytes, on_progress=show)
         else:
             assert like is not None
             repetition = repeat(opened, like, device=device, on_progress=show)

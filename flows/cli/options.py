@@ -42,6 +42,15 @@ RootArgument = Annotated[
     str, typer.Argument(help="Where the recordings lie: a folder or s3://bucket/prefix (csv: the CSV or its folder).")
 ]
 DeviceOption = Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")]
+MemoryOption = Annotated[
+    str | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        help="What features may take in memory, such as 8GB; more of them are read again every epoch.",
+        show_default="half of what is free",
+    ),
+]
 TimeLimitOption = Annotated[
     float | None,
     typer.Option(

@@ -61,6 +61,8 @@ def print_result(result: "RunResult", title: str | None = None) -> None:
         low, high = 100 * comparison.difference.low, 100 * comparison.difference.high
         difference = 100 * comparison.difference.value
         say(f"{comparison.name} - {comparison.other}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}], paired")
+    if result.timing:
+        say("time: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.timing.items()))
     for note in result.notes:
         say(f"note: {note}")
 

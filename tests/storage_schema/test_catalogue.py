@@ -240,3 +240,23 @@ def test_table_that_cannot_be_written_is_a_sentence(store, monkeypatch, error):
     with pytest.raises(StoreError, match=r"table clips .* cannot be written: .*No space left .*; make room") as caught:
         store.merge_clips([clip_row(0)])
     assert not any(noise in str(caught.value) for noise in ("\n", "\x1b", "Generic"))
+
+
+@pytest.mark.parametrize("read_bytes", [1, 60, 10_000])
+def test_clips_read_piece_by_piece_are_those_read_at_once(store, read_bytes):
+    store.merge_clips([clip_row(i) for i in range(8)])
+    fill(store, [3, 0, 7, 1, 5])
+    fill(store, [4, 6])
+    toy = store.snapshot().stream("toy")
+    order = [clip_id(i) for i in (7, 4, 0, 5)]
+    found = toy.read_all(order, arrays=["salience"], read_bytes=read_bytes)
+    assert list(found.arrays) == ["salience"]
+    np.testing.assert_array_equal(found.arrays["salience"], toy.read_all(order).arrays["salience"])
+    assert found.arrays["salience"].tolist() == [i for i in (7, 4, 0, 5) for _ in range(3 + i)]
+
+
+def test_array_that_a_stream_has_not_is_refused_with_those_it_has(store):
+    store.merge_clips([clip_row(0)])
+    fill(store, [0])
+    with pytest.raises(InputError, match="no array 'loudness'; it has level, salience"):
+        store.snapshot().stream("toy").read_all(arrays=["loudness"])

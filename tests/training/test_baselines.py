@@ -44,7 +44,7 @@ def test_one_against_rest_regression_equals_scikit_learns() -> None:
 
 def test_pooling_is_the_mean_and_standard_deviation_of_a_clips_own_frames() -> None:
     values = np.concatenate([np.full((4, 6), 2.0), np.tile([[0.0], [4.0]], (2, 6))]).astype(np.float32)
-    frames = StreamFrames(CENTRED, np.array([0, 4, 8]), {"descriptors": values})
+    frames = StreamFrames.end_to_end(CENTRED, np.array([4, 4]), {"descriptors": values})
     pooled = pool_clips(frames, [1, 0])
     assert pooled.tolist() == [[2.0] * 12, [2.0] * 6 + [0.0] * 6]
 

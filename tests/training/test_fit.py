@@ -19,8 +19,7 @@ def with_fit(recipe: Recipe, **changes: object) -> Recipe:
 
 
 def fit_timbre(corpus: Corpus, train: NDArray[np.int64], validation: NDArray[np.int64], recipe: Recipe):
-    frames = {"timbre": corpus.frames["timbre"]}
-    return fit_encoders(frames, corpus, train, validation, recipe, make_fabric("cpu"))["timbre"]
+    return fit_encoders(["timbre"], corpus, train, validation, recipe, make_fabric("cpu"))["timbre"]
 
 
 def test_an_encoder_learns_what_its_stream_says(store: Store, recipe: Recipe) -> None:
@@ -47,9 +46,7 @@ def test_the_normalisation_is_that_of_the_training_clips(store: Store, recipe: R
     corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
     fold, frames = corpus.folds[0], corpus.frames["timbre"]
     fitted = fit_timbre(corpus, fold.train, fold.validation, with_fit(recipe, epochs=1))
-    heard = np.concatenate(
-        [frames.arrays["descriptors"][frames.offsets[i] : frames.offsets[i + 1]] for i in fold.train]
-    )
+    heard = frames.arrays["descriptors"][frames.rows(fold.train)]
     np.testing.assert_allclose(fitted.network.tokenize.mean.numpy(), heard.mean(axis=0), atol=1e-4)
     np.testing.assert_allclose(fitted.network.tokenize.std.numpy(), heard.std(axis=0), atol=1e-4)
 
@@ -65,7 +62,7 @@ def test_a_loss_that_diverges_is_a_sentence_about_the_learning_rate(store: Store
 def test_features_that_are_no_numbers_are_damage_to_the_store(store: Store, recipe: Recipe) -> None:
     corpus = load_corpus(store.snapshot(), recipe, fingerprints={})
     fold, frames = corpus.folds[0], corpus.frames["timbre"]
-    frames.arrays["descriptors"][frames.offsets[fold.train[0]]] = np.inf
+    frames.arrays["descriptors"][frames.starts[fold.train[0]]] = np.inf
     with pytest.raises(StoreError, match="stream timbre has NaN or infinity among its stored features"):
         fit_timbre(corpus, fold.train, fold.validation, recipe)
 
@@ -77,7 +74,7 @@ def test_the_callers_random_numbers_are_left_alone(store: Store, recipe: Recipe)
     expected = torch.rand(3)
     torch.manual_seed(5)
     fit_encoders(
-        {"neural": corpus.frames["neural"]},
+        ["neural"],
         corpus,
         fold.train,
         fold.validation,
@@ -124,8 +121,7 @@ def test_embeddings_are_shown_as_they_are_and_frames_are_mixed(store: Store, rec
     fold, mixed = corpus.folds[0], []
     monkeypatch.setattr("training.fit.mix", lambda batch, *rest: (mixed.append(tuple(batch)), mix(batch, *rest))[1])
     for stream in ("neural", "timbre"):
-        frames = {stream: corpus.frames[stream]}
         fit_encoders(
-            frames, corpus, fold.train, fold.validation, with_fit(recipe, epochs=1, mixup=0.3), make_fabric("cpu")
+            [stream], corpus, fold.train, fold.validation, with_fit(recipe, epochs=1, mixup=0.3), make_fabric("cpu")
         )
     assert set(mixed) == {("timbre",)}

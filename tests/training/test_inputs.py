@@ -52,20 +52,20 @@ def test_any_other_stream_is_its_arrays_side_by_side_times_their_scales() -> Non
 def test_statistics_are_those_of_the_frames_passed_and_no_others() -> None:
     values = np.array([[1.0], [3.0], [1000.0]], np.float32)
     spec = StreamSpec("own", "test", 1, FrameGrid(16_000, 400), (ArraySpec("x", "float32", "1", "", (1,)),))
-    frames = StreamFrames(spec, np.array([0, 2, 3]), {"x": values})
-    normalisation = fit_normalisation(frames, frames.rows(np.array([0])))
+    frames = StreamFrames.end_to_end(spec, np.array([2, 1]), {"x": values})
+    normalisation = fit_normalisation([(frames, np.array([0]))])
     assert normalisation.mean.tolist() == [2]
     assert normalisation.std.tolist() == [1]
 
 
 def test_a_channel_that_never_moves_is_left_at_its_size() -> None:
     frames = StreamFrames.of_clip(CENTRED, {"descriptors": np.full((9, 6), 3.0, np.float32)})
-    assert fit_normalisation(frames, np.arange(9)).std.tolist() == [1.0] * 6
+    assert fit_normalisation([(frames, np.array([0]))]).std.tolist() == [1.0] * 6
 
 
 def test_a_waveform_keeps_its_shape_one_scale_for_every_position() -> None:
     frames = StreamFrames.of_clip(WAVEFORM, noise(WAVEFORM, 1.0, np.random.default_rng(0)))
-    normalisation = fit_normalisation(frames, np.arange(40))
+    normalisation = fit_normalisation([(frames, np.array([0]))])
     values = frames.arrays["samples"].astype(np.float64) / 32_767
     assert set(normalisation.mean.tolist()) == {0.0}
     np.testing.assert_allclose(normalisation.std, np.sqrt(np.mean(values**2)), rtol=1e-5)

@@ -117,7 +117,7 @@ def test_aligned_late_fusion_brings_the_streams_of_a_clip_together(store, recipe
     for weight in (0.0, 1.0):
         asked = recipe.model_copy(update={"fusion": recipe.fusion.model_copy(update={"contrastive": weight})})
         frames = {stream: corpus.frames[stream] for stream in ("timbre", "neural")}
-        fitted = fit_encoders(frames, corpus, fold.train, fold.validation[:0], asked, make_fabric("cpu"))
+        fitted = fit_encoders(tuple(frames), corpus, fold.train, fold.validation[:0], asked, make_fabric("cpu"))
         windows = scoring_windows(fold.train, corpus.ticks, asked)
         made = {name: window_embeddings(fitted[name].network, frames[name], windows) for name in frames}
         present = dict.fromkeys(made, torch.ones(len(windows), dtype=torch.bool))

@@ -206,3 +206,9 @@ def test_training_imports_neither_extractors_nor_the_pipeline() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_run_says_where_its_time_went(result: RunResult) -> None:
+    assert set(result.timing) == {"reading", "fitting", "batches", "judging", "rest"}
+    assert all(seconds >= 0 for seconds in result.timing.values())
+    assert result.timing["fitting"] > result.timing["batches"] > 0

@@ -68,7 +68,7 @@ def test_tokens_are_the_frames_of_the_window_each_once_and_in_order(
 ) -> None:
     spec = StreamSpec("any", "test", 1, grid, (ArraySpec("x", "float32", "1", "frame number"),))
     n_frames = grid.n_frames(max(1, int(n_seconds * grid.sample_rate_hz)))
-    frames = StreamFrames(spec, np.array([0, 3, 3 + n_frames]), {"x": np.arange(3 + n_frames, dtype=np.float32)})
+    frames = StreamFrames.end_to_end(spec, np.array([3, n_frames]), {"x": np.arange(3 + n_frames, dtype=np.float32)})
     span = Span(start, start + length)
     tokens = cut_tokens(frames, [Window(1, span)])
     expected = [3 + i for i in grid.frames_in(span.at_rate(1_000, grid.sample_rate_hz), n_frames)]
