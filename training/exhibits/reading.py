@@ -51,8 +51,8 @@ class ClipReader:
         frames = {}
         for stream, reader in self.readers.items():
             ragged = reader.read_all(ids)
-            frames[stream] = StreamFrames(reader.spec, ragged.offsets, ragged.arrays)
-        grids = [(one.spec.grid, np.diff(one.offsets)) for one in frames.values()]
+            frames[stream] = StreamFrames.end_to_end(reader.spec, ragged.n_frames, ragged.arrays)
+        grids = [(one.spec.grid, one.lengths) for one in frames.values()]
         ticks = []
         for i, clip_id in enumerate(ids):  # the rule of training.corpus: no clip outlasts its frames
             longest_s = min(int(n[i]) * grid.hop / grid.sample_rate_hz for grid, n in grids)
