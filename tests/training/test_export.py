@@ -62,7 +62,7 @@ def copy(folder: Path, tmp_path: Path) -> Path:
 def one_clip(corpus: Corpus, clip: int) -> dict[str, dict[str, NDArray]]:
     """The arrays of one clip by stream, as its extractors make them."""
     return {
-        stream: {name: values[held.offsets[clip] : held.offsets[clip + 1]] for name, values in held.arrays.items()}
+        stream: {name: values[held.rows(np.array([clip]))] for name, values in held.arrays.items()}
         for stream, held in corpus.frames.items()
     }
 
