@@ -12,13 +12,21 @@ from training.report import write_report
 from training.report.report import REPORT_NAME
 from training.results import RunResult
 from training.run import train
+from training.workers import n_cores
 
 
 @task(name="train", cache_policy=NO_CACHE)
 def train_task(store_uri: str, recipe: Path, device: str) -> RunResult:
     """Fit every model of the recipe, score it on the test clips, and write the run's folder."""
     store = open_store(store_uri)
-    return train(store, load_recipe(recipe), snapshot=store.snapshot(), device=device, on_progress=on_progress)
+    return train(
+        store,
+        load_recipe(recipe),
+        snapshot=store.snapshot(),
+        device=device,
+        n_workers=n_cores(),
+        on_progress=on_progress,
+    )
 
 
 @task(name="report", cache_policy=NO_CACHE)

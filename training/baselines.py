@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch.nn import functional as F
 
-from training.inputs import gather_inputs, is_waveform
+from storage_schema.streams import StreamSpec
+from training.inputs import gather_inputs, is_waveform, n_channels
 from training.loader import Chunk
 from training.recipe import Task
 from training.windows import StreamFrames
@@ -43,7 +44,8 @@ class LinearModel:
 
     def probabilities(self, pooled: NDArray[np.float32], task: Task) -> NDArray[np.float32]:
         """(n_clips, n_labels) of the pooled features (n_clips, n_features) of the model's streams."""
-        scores = torch.from_numpy(((pooled - self.mean) / self.std) @ self.weight + self.bias)
+        standard = np.nan_to_num((pooled - self.mean) / self.std)  # of a clip that lacks a stream: what is usual
+        scores = torch.from_numpy(standard @ self.weight + self.bias)
         return (torch.softmax(scores, dim=-1) if task == "single_label" else torch.sigmoid(scores)).numpy()
 
 
@@ -51,15 +53,22 @@ def pool_clips(frames: StreamFrames, clips: Sequence[int]) -> NDArray[np.float32
     """(n_clips, 2 * n_channels): mean and standard deviation of every input channel over all frames of a clip.
 
     Positions within a patch of samples are no properties, so of a waveform the power of each patch in `N_BANDS` bands,
-    in dB, is pooled.
+    in dB, is pooled. A clip without any frame has NaN, which a `LinearModel` takes for what is usual.
     """
     rows = []
     for clip in clips:
-        inputs = gather_inputs(frames, frames.rows(np.array([clip])))
-        if is_waveform(frames.spec):
-            inputs = _band_levels_db(inputs)
-        rows.append(np.concatenate([inputs.mean(axis=0), inputs.std(axis=0)]))
+        if frames.lengths[clip]:
+            rows.append(_pool(frames.spec, gather_inputs(frames, frames.rows(np.array([clip])))))
+        else:
+            rows.append(np.full_like(_pool(frames.spec, np.zeros((1, n_channels(frames.spec)), np.float32)), np.nan))
     return np.array(rows, np.float32)
+
+
+def _pool(spec: StreamSpec, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(2 * n_channels,) of the inputs (n_frames, n_channels) of one clip."""
+    if is_waveform(spec):
+        inputs = _band_levels_db(inputs)
+    return np.concatenate([inputs.mean(axis=0), inputs.std(axis=0)])
 
 
 def pool_chunk(chunk: Chunk) -> dict[str, NDArray[np.float32]]:
@@ -91,9 +100,9 @@ def logistic_regression(
     pooled: (n_clips, n_features), standardised here. The same optimum as scikit-learn's LogisticRegression with
     C = `INVERSE_PENALTY`, for all labels of a multi-label task at once.
     """
-    mean, std = pooled.mean(axis=0), pooled.std(axis=0)
+    mean, std = np.nanmean(pooled, axis=0), np.nanstd(pooled, axis=0)
     std = np.where(std < 1e-6, 1.0, std).astype(np.float32)
-    inputs = torch.from_numpy((pooled - mean) / std).double()
+    inputs = torch.from_numpy(np.nan_to_num((pooled - mean) / std)).double()
     wanted = torch.from_numpy(targets).double()
     n_features, n_labels = inputs.shape[1], wanted.shape[1]
 

@@ -5,7 +5,6 @@ description of each stream, and the hashes of the tensors and of itself, so that
 refused before a number of it is used. Both are small enough to read whole.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from training.joint import JointModel, make_joint
 from training.model import FoldModel
 from training.recipe import Recipe, Task
 from training.sealed import blake2b, sealed, unsealed
+from training.tensors import checked_tensor, fill, network_tensors
 
 TENSORS, DOCUMENT = "model.safetensors", "model.json"
 FORMAT = 3
@@ -61,8 +61,7 @@ def save_checkpoint(folder: Path, model: FoldModel) -> None:
     if isinstance(model.fusion, JointModel):
         networks["joint"] = model.fusion
     for prefix, network in networks.items():
-        for name, value in network.state_dict().items():
-            tensors[f"{prefix}/{name}"] = np.ascontiguousarray(value.numpy())
+        tensors |= network_tensors(network, prefix)
     for name, baseline in model.baselines.items():
         for part in ("mean", "std", "weight", "bias"):
             tensors[f"baseline/{name}/{part}"] = np.ascontiguousarray(getattr(baseline, part))
@@ -133,9 +132,9 @@ def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldMode
     fusion = make_joint(document.recipe, shapes) if is_joint else Fusion(document.weights, document.spreads)
     used: set[str] = set()
     for stream, encoder in encoders.items():
-        used |= _fill(encoder, f"stream/{stream}", tensors)
+        used |= fill(encoder, f"stream/{stream}", tensors)
     if isinstance(fusion, JointModel):
-        used |= _fill(fusion, "joint", tensors)
+        used |= fill(fusion, "joint", tensors)
     baselines = {}
     for name, members in document.baselines.items():
         n_features = len(tensors[f"baseline/{name}/mean"])
@@ -145,7 +144,7 @@ def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldMode
             "weight": (n_features, len(document.labels)),
             "bias": (len(document.labels),),
         }
-        parts = {part: _tensor(tensors, f"baseline/{name}/{part}", shape) for part, shape in sizes.items()}
+        parts = {part: checked_tensor(tensors, f"baseline/{name}/{part}", shape) for part, shape in sizes.items()}
         baselines[name] = LinearModel(members, **parts)
         used |= {f"baseline/{name}/{part}" for part in sizes}
     if set(tensors) != used:
@@ -159,30 +158,6 @@ def _assemble(document: _Document, tensors: dict[str, NDArray[Any]]) -> FoldMode
         fusion,
         baselines,
     )
-
-
-def _fill(network: torch.nn.Module, prefix: str, tensors: Mapping[str, NDArray[Any]]) -> set[str]:
-    """Give `network` its tensors, in eval mode; the keys that were used."""
-    keys = {name: f"{prefix}/{name}" for name in network.state_dict()}
-    network.load_state_dict(
-        {
-            name: torch.from_numpy(_tensor(tensors, keys[name], tuple(wanted.shape)))
-            for name, wanted in network.state_dict().items()
-        }
-    )
-    network.eval()
-    return set(keys.values())
-
-
-def _tensor(tensors: Mapping[str, NDArray[Any]], key: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    if key not in tensors:
-        raise ValueError(f"the tensor {key} is missing")
-    found = tensors[key]
-    if found.shape != shape or found.dtype != np.float32:
-        raise ValueError(f"the tensor {key} is {found.dtype} {found.shape}, where float32 {shape} is called for")
-    if not np.isfinite(found).all():
-        raise ValueError(f"the tensor {key} has NaN or infinity in it")
-    return found
 
 
 def _read(path: Path, limit: int) -> bytes:

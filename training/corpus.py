@@ -16,7 +16,7 @@ from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
 from training.loader import FrameSource, Loader
 from training.memory import default_memory
-from training.notes import copies_note, split_notes
+from training.notes import copies_note, masked_notes, split_notes
 from training.recipe import Recipe, Task
 from training.splits import Example, Fold, infer_task, label_matrix, make_folds, merge_copies, read_examples
 from training.windows import StreamFrames, clip_ticks
@@ -91,6 +91,7 @@ def load_corpus(
     n_left_out = len(distinct) + n_unreadable - len(examples)
     targets = label_matrix(examples, known)
     notes = copies_note(len(readable) - len(distinct))
+    notes += masked_notes({stream: int(np.sum(source.n_frames == 0)) for stream, source in sources.items()})
     notes += split_notes(examples, folds, known, learns_validation=recipe.fit.refit)
     return Corpus(task, known, tuple(examples), targets, ticks, loader, tuple(folds), n_left_out, notes)
 
@@ -98,7 +99,10 @@ def load_corpus(
 def covered_examples(
     examples: Sequence[Example], n_unreadable: int, readers: Mapping[str, StreamReader], recipe: Recipe
 ) -> list[Example]:
-    """The examples that have every stream. Raises InputError where some have not, unless the recipe drops them."""
+    """The examples that have every stream, or any where the recipe masks what is missing.
+
+    Raises InputError where some lack one and the recipe says nothing of it.
+    """
     there = {stream: set(reader.clip_ids) for stream, reader in readers.items()}
     lacking = {
         stream: [example.uri for example in examples if example.clip_id not in clip_ids]
@@ -111,15 +115,28 @@ def covered_examples(
     ]
     if n_unreadable:
         problems.append(f"{n_unreadable} files could not be read at ingest")
+    if recipe.data.missing == "mask":
+        return _some_stream_each(examples, there, recipe)
     if problems and recipe.data.missing == "refuse":
         raise InputError(
             f"{'; '.join(problems)}. Run `timbrel extract --streams {','.join(recipe.data.streams)}`, see "
-            '`timbrel status` for what failed, or write missing = "drop" in the recipe\'s [data] to leave them out'
+            '`timbrel status` for what failed, or write missing = "drop" in the recipe\'s [data] to leave the clips '
+            'out, "mask" to use what they have'
         )
     kept = [example for example in examples if all(example.clip_id in clip_ids for clip_ids in there.values())]
     if not kept:
         raise InputError(f"no clip of {recipe.data.dataset} has all of {', '.join(there)}; {'; '.join(problems)}")
     return kept
+
+
+def _some_stream_each(examples: Sequence[Example], there: Mapping[str, set[str]], recipe: Recipe) -> list[Example]:
+    """The examples that have any of the streams. Raises InputError for a stream that none of them has."""
+    for stream, clip_ids in there.items():
+        if not any(example.clip_id in clip_ids for example in examples):
+            raise InputError(
+                f"no clip of {recipe.data.dataset} has the stream {stream}; extract it, or leave it out of the recipe"
+            )
+    return [example for example in examples if any(example.clip_id in clip_ids for clip_ids in there.values())]
 
 
 def _ticks(example: Example, i: int, sources: Mapping[str, FrameSource]) -> int:

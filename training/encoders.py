@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from training.dropout import Dropout
 from training.inputs import EncoderShape, Normalisation
 
 CLAMP = 8.0
@@ -37,7 +38,7 @@ class StreamEncoder(nn.Module):
         self.summarize = Summary(shape, dropout=dropout)
         self.linear_path = nn.Linear(2 * shape.n_channels, shape.dim) if shape.is_embedding else None
         self.embedding_norm = nn.LayerNorm(shape.dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classify = nn.Linear(shape.dim, shape.n_labels)
 
     def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> Tensor:
@@ -80,7 +81,7 @@ class Tokenizer(nn.Module):
         )
         self.merge = nn.Linear(shape.merge * shape.dim, shape.dim) if shape.merge > 1 else None
         self.hidden_token = nn.Parameter(torch.zeros(shape.dim))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def set_normalisation(self, normalisation: Normalisation) -> None:
         """Take over statistics that were fitted on training frames."""
@@ -88,7 +89,11 @@ class Tokenizer(nn.Module):
         self.std.copy_(torch.from_numpy(normalisation.std))
 
     def normalise(self, inputs: Tensor) -> Tensor:
-        return torch.clamp((inputs - self.mean) / self.std, -CLAMP, CLAMP)
+        """Inputs (..., n_channels) in standard deviations from the mean; a waveform's samples in their own."""
+        if self.shape.is_waveform:  # a clamp would distort what is loud; its mean is 0
+            return inputs / self.std
+        scaled = torch.addcmul(-self.mean / self.std, inputs, 1 / self.std)  # one pass over what is the most memory
+        return scaled.clamp_(-CLAMP, CLAMP)
 
     def forward(self, inputs: Tensor, mask: Tensor, times_s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Tokens (n, n_groups, dim), their mask and their times; in training some are hidden (SpecAugment's idea)."""
@@ -135,7 +140,7 @@ class Block(nn.Module):
         self.network_norm = nn.LayerNorm(dim)
         self.widen = nn.Linear(dim, 2 * dim)
         self.narrow = nn.Linear(2 * dim, dim)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
         n, n_tokens, dim = tokens.shape
@@ -168,10 +173,13 @@ class WaveformFront(nn.Module):
         n, n_tokens, n_samples = samples.shape
         pieces = samples.reshape(n * n_tokens, n_samples).unfold(-1, self.filters.shape[-1], FILTER_STEP)
         # One matrix product, for which the CPU is faster than for a convolution with a single input channel.
-        filtered = pieces @ self.filters[:, 0].T  # (n * n_tokens, steps, 2 * filters)
-        energy = filtered.view(*filtered.shape[:2], 2, N_FILTERS).square().sum(dim=-2)  # (n * n_tokens, steps, filters)
-        level = torch.log(energy + 1e-5)
-        pooled = torch.cat([level.mean(dim=1), level.amax(dim=1) - level.mean(dim=1)], dim=-1)
+        filtered = pieces @ self.filters[:, 0].T  # cosines, then sines
+        energy = (
+            filtered[..., :N_FILTERS].square() + filtered[..., N_FILTERS:].square()
+        )  # (n * n_tokens, steps, filters)
+        level = torch.log(torch.stack([energy.mean(dim=1), energy.amax(dim=1)], dim=1) + 1e-5)
+        mean, loudest = level.unbind(dim=1)
+        pooled = torch.cat([mean, loudest - mean], dim=-1)
         projected: Tensor = self.project(self.norm(pooled))
         return projected.view(n, n_tokens, -1)
 

@@ -23,15 +23,17 @@ from torch import Tensor, nn
 from storage_schema.errors import InputError
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
-from training.inputs import encoder_shape, fit_normalisation, is_embedding
+from training.fit_state import EpochKeeper, put_state, take_state
+from training.inputs import encoder_shape, fit_normalisation, frames_a_token, is_embedding
 from training.joint import Batch, JointModel, make_joint
 from training.loader import Chunk
 from training.metrics import headline_score
 from training.objectives import JOINT, EncoderObjective, JointObjective
+from training.patchout import patchout
 from training.recipe import Recipe
 from training.results import EpochPoint
 from training.scoring import as_array, batch_tensors, clip_loss, clip_probabilities, owners, scoring_windows
-from training.windows import TICK_RATE_HZ, cut_tokens, random_windows
+from training.windows import TICK_RATE_HZ, Window, cut_tokens, random_windows
 
 GRADIENT_NORM = 1.0
 WARM_UP_SHARE = 0.1
@@ -56,14 +58,17 @@ class Fitted(Generic[Network]):
     curve: tuple[EpochPoint, ...]
 
 
-def make_fabric(device: str) -> Fabric:
-    """The device to fit on. Raises InputError for an unknown one, and for "cuda" where there is none."""
+def make_fabric(device: str, n_threads: int | None = None) -> Fabric:
+    """The device to fit on, and how many threads of this process work for it: all cores, if not said otherwise.
+
+    Raises InputError for an unknown device, and for "cuda" where there is none.
+    """
     if device not in DEVICES:
         raise InputError(f"there is no device {device!r}; choose from {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError('device "cuda" was asked for, but torch sees no GPU; use "cpu" or "auto"')
-    if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(len(os.sched_getaffinity(0)))
+    if n_threads is not None or "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(n_threads or len(os.sched_getaffinity(0)))
     return Fabric(accelerator=device, devices=1)
 
 
@@ -75,13 +80,15 @@ def fit_encoders(
     recipe: Recipe,
     fabric: Fabric,
     *,
+    keeper: EpochKeeper | None = None,
     on_epoch: OnEpoch = lambda done, total: None,
 ) -> dict[str, Fitted[StreamEncoder]]:
     """Fit an encoder for each of `streams` on the clips `train`, each under its own loss.
 
     With several streams they are fitted at the same time, which makes a difference only where the recipe's
     `contrastive` draws their embeddings together. What they say of the clips `validation` becomes their curves.
-    Raises InputError where the loss diverges.
+    keeper: where the state of an epoch is kept, from which the fit goes on if it was interrupted. Raises InputError
+    where the loss diverges.
     """
 
     def build() -> EncoderObjective:
@@ -95,7 +102,7 @@ def fit_encoders(
         }
         return EncoderObjective(encoders, corpus.task, recipe)
 
-    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, on_epoch)
+    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, keeper, on_epoch)
     return {stream: Fitted(objective.encoders[stream], curves[stream]) for stream in streams}
 
 
@@ -107,6 +114,7 @@ def fit_joint(
     recipe: Recipe,
     fabric: Fabric,
     *,
+    keeper: EpochKeeper | None = None,
     on_epoch: OnEpoch = lambda done, total: None,
 ) -> Fitted[JointModel]:
     """Fit the joint network that the recipe's [fusion] asks for; otherwise as `fit_encoders`."""
@@ -115,7 +123,7 @@ def fit_joint(
         shapes = {stream: encoder_shape(corpus.specs[stream], len(corpus.labels), recipe) for stream in streams}
         return JointObjective(make_joint(recipe, shapes), corpus.task, recipe)
 
-    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, on_epoch)
+    objective, curves = _fit(build, streams, corpus, train, validation, recipe, fabric, keeper, on_epoch)
     return Fitted(objective.joint, curves[JOINT])
 
 
@@ -127,15 +135,21 @@ def _fit(
     validation: NDArray[np.int64],
     recipe: Recipe,
     fabric: Fabric,
+    keeper: EpochKeeper | None,
     on_epoch: OnEpoch,
 ) -> tuple[AnyObjective, dict[str, tuple[EpochPoint, ...]]]:
     """Fit what `build` makes, on any number of streams; returned on the CPU in eval mode, with its curves."""
     settings = recipe.fit
+    has_any = np.any([corpus.loader.sources[stream].n_frames > 0 for stream in streams], axis=0)
+    train = train[has_any[train]]  # where the recipe masks what is missing, a clip may have nothing to say here
+    if not len(train):
+        raise InputError(f"no clip to learn from has {' or '.join(streams)}; leave it out of the recipe")
     generator = np.random.default_rng(settings.seed)
     loader, length = corpus.loader, round(recipe.window.length_s * TICK_RATE_HZ)
     targets = torch.from_numpy(corpus.targets)
     is_mixed = settings.mixup > 0 and not all(is_embedding(corpus.specs[stream]) for stream in streams)
     curves: dict[str, list[EpochPoint]] = defaultdict(list)
+
     with torch.random.fork_rng(devices=[fabric.device] if fabric.device.type == "cuda" else []):
         torch.manual_seed(settings.seed)
         objective = build()
@@ -143,9 +157,12 @@ def _fit(
             heard = loader.read([stream], loader.plan([stream], train))
             statistics = fit_normalisation((chunk.frames[stream], chunk.clips) for chunk in heard)
             objective.tokenizer(stream).set_normalisation(statistics)
-        optimizer = torch.optim.AdamW(_groups(objective, settings.weight_decay), lr=settings.learning_rate)
+        optimizer = torch.optim.AdamW(_groups(objective, settings.weight_decay), lr=settings.learning_rate, fused=True)
         model, optimizer = fabric.setup(objective, optimizer)
-        for epoch in range(settings.epochs):
+        state = keeper.load() if keeper else None
+        if state:
+            curves |= put_state(state, objective, optimizer, generator)
+        for epoch in range(state.n_epochs if state else 0, settings.epochs):
             model.train()
             losses: list[float] = []
             plan = loader.shuffled(streams, train, generator)
@@ -155,17 +172,13 @@ def _fit(
                 for start in range(0, len(shown), settings.batch_size):
                     span = slice(start, start + settings.batch_size)
                     with loader.clock.during("batches"):
-                        batch: Batch = {
-                            stream: batch_tensors(held, cut_tokens(held, shown[span]), fabric.device)
-                            for stream, held in chunk.frames.items()
-                        }
+                        batch = _batch(chunk, shown[span], recipe, fabric, generator)
                         wanted = targets[chunk.clips[span]].to(fabric.device)
                         if is_mixed:
                             batch, wanted = mix(batch, wanted, settings.mixup, generator)
                     loss = model(batch, wanted)
                     progress = (epoch + len(losses) / n_steps) / settings.epochs
-                    for group in optimizer.param_groups:
-                        group["lr"] = settings.learning_rate * rate_at(progress)
+                    _set_rate(optimizer, settings.learning_rate * rate_at(progress))
                     optimizer.zero_grad()
                     fabric.backward(loss)
                     fabric.clip_gradients(model, optimizer, max_norm=GRADIENT_NORM, error_if_nonfinite=False)
@@ -181,9 +194,10 @@ def _fit(
                 asked = loader.each(streams, validation, partial(_ask, objective, corpus, recipe))
                 for name, probabilities in asked.items():
                     curves[name].append(_point(probabilities, corpus, validation, epoch + 1, train_loss))
+            if keeper and epoch + 1 < settings.epochs and keeper.is_due():
+                keeper.save(take_state(objective, optimizer, generator, curves, epoch + 1))
             on_epoch(epoch + 1, settings.epochs)
-    names = objective.names
-    return objective.cpu().eval(), {name: tuple(curves[name]) for name in names}
+    return objective.cpu().eval(), {name: tuple(curves[name]) for name in objective.names}
 
 
 def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -192,6 +206,24 @@ def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     rest = [values for name, values in objective.named_parameters() if "linear_path" not in name]
     groups: list[dict[str, Any]] = [{"params": rest, "weight_decay": weight_decay}]
     return [*groups, {"params": linear, "weight_decay": LINEAR_PATH_DECAY}] if linear else groups
+
+
+def _batch(
+    chunk: Chunk, windows: Sequence[Window], recipe: Recipe, fabric: Fabric, generator: np.random.Generator
+) -> Batch:
+    """What a step is shown of `windows`: some of their tokens, but of pretrained embeddings all, as there are few."""
+    batch: dict[str, tuple[Tensor, Tensor, Tensor]] = {}
+    for stream, frames in chunk.frames.items():
+        tokens = cut_tokens(frames, windows)
+        if not is_embedding(frames.spec):
+            tokens = patchout(tokens, frames_a_token(frames.spec, recipe), recipe.fit.patchout, generator)
+        batch[stream] = batch_tensors(frames, tokens, fabric.device)
+    return batch
+
+
+def _set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimizer.param_groups:
+        group["lr"] = rate
 
 
 def mix(batch: Batch, targets: Tensor, alpha: float, generator: np.random.Generator) -> tuple[Batch, Tensor]:

@@ -1,32 +1,34 @@
-"""All models of one fold, in the order in which they may know about each other.
+"""All models of one fold, put together from its fits.
 
 Every stream's encoder alone; then late fusion's weights, fitted on the validation clips' scores, which no encoder has
-learned from, or a joint network; and each network once more, in the same way, on training and validation clips
-together. Baselines choose nothing and learn from both sides at once. Test clips are never looked at here.
+learned from, or a joint network; each network is the one that was fitted once more, in the same way, on training and
+validation clips together. Baselines choose nothing and learn from both sides at once. Test clips are never looked at.
 """
 
 import time
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from lightning_fabric import Fabric
 from numpy.typing import NDArray
 
 from storage_schema.progress import OnProgress
 from training.baselines import LinearModel, logistic_regression, majority, pool_chunk
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
-from training.fit import fit_encoders, fit_joint
 from training.fusion import Fusion, fit_fusion
-from training.joint import JointModel
+from training.inputs import encoder_shape
+from training.jobs import ALONE, FitJob, FitOutcome, plan_jobs, validation_plan
+from training.joint import JointModel, make_joint
 from training.judge import FUSION, MAJORITY
 from training.model import FoldModel
 from training.recipe import Recipe
 from training.results import EpochPoint
-from training.scoring import owners, scoring_windows, window_scores
+from training.scoring import owners, scoring_windows
 from training.splits import Fold
+from training.tensors import fill
 
 
 @dataclass(frozen=True)
@@ -38,59 +40,50 @@ class FittedFold:
     curves: dict[str, tuple[EpochPoint, ...]]
 
 
-def fit_fold(corpus: Corpus, fold: Fold, recipe: Recipe, fabric: Fabric, on_progress: OnProgress) -> FittedFold:
-    """Fit all models of `fold`. Raises InputError where a loss diverges."""
-    both = np.union1d(fold.train, fold.validation) if recipe.fit.refit else fold.train
-    loader = corpus.loader
-    every = tuple(loader.sources)
-    plan = loader.plan(every, fold.validation)
-    asked = np.concatenate(plan)  # in one order for all streams
+def assemble_fold(
+    corpus: Corpus, fold: Fold, recipe: Recipe, outcomes: Mapping[FitJob, FitOutcome], on_progress: OnProgress
+) -> FittedFold:
+    """All models of `fold` from the outcomes of `plan_jobs`; what is left to fit is small."""
+    every = tuple(corpus.loader.sources)
+    jobs = plan_jobs(fold, recipe)
+    shapes = {stream: encoder_shape(spec, len(corpus.labels), recipe) for stream, spec in corpus.specs.items()}
     encoders: dict[str, StreamEncoder] = {}
     scores: dict[str, torch.Tensor] = {}
-    seconds: dict[str, float] = {}
+    seconds: dict[str, float] = defaultdict(float)
     curves: dict[str, tuple[EpochPoint, ...]] = {}
-    is_aligned = recipe.fusion.kind == "late" and recipe.fusion.contrastive > 0
-    for streams in (every,) if is_aligned else ((stream,) for stream in every):
+    fusion: Fusion | JointModel | None = None
+    for job in jobs:
+        found = outcomes[job]
+        is_kept = job.is_again or not recipe.fit.refit
+        if not job.is_again:
+            curves |= found.curves
+        if job.fusion != ALONE:
+            seconds[FUSION] += found.seconds
+            if is_kept:
+                fusion = make_joint(recipe, shapes)
+                fill(fusion, "joint", found.tensors)
+            continue
+        scores |= {stream: torch.from_numpy(values) for stream, values in found.scores.items()}
+        for stream in job.streams:
+            seconds[stream] += found.seconds / len(job.streams)
+            if is_kept:
+                encoders[stream] = StreamEncoder(shapes[stream])
+                fill(encoders[stream], f"stream/{stream}", found.tensors)
+    if fusion is None:
         started = time.monotonic()
-        what = f"fold {fold.number}, {', '.join(streams)}"
-        fitted = fit_encoders(
-            streams, corpus, fold.train, fold.validation, recipe, fabric, on_epoch=_on(what, on_progress)
-        )
-        for stream, found in fitted.items():
-            parts = [
-                window_scores(found.network, chunk.frames[stream], scoring_windows(chunk.clips, corpus.ticks, recipe))
-                for chunk in loader.read([stream], plan)
-            ]
-            scores[stream] = torch.cat(parts)
-            curves[stream] = found.curve
-        if recipe.fit.refit:
-            again = _on(f"{what}, with validation clips", on_progress)
-            fitted = fit_encoders(streams, corpus, both, both[:0], recipe, fabric, on_epoch=again)
-        encoders |= {stream: found.network for stream, found in fitted.items()}
-        seconds |= dict.fromkeys(streams, (time.monotonic() - started) / len(streams))
-
-    what = f"fold {fold.number}, fusion"
-    on_progress(what, 0, 1)
-    started = time.monotonic()
-    fusion: Fusion | JointModel
-    if recipe.fusion.kind == "late" or len(every) == 1:
-        targets = torch.from_numpy(corpus.targets[asked])
-        owner = owners(scoring_windows(asked, corpus.ticks, recipe))
-        fusion = fit_fusion(scores, owner, targets, corpus.task)
-        seconds[FUSION] = sum(seconds.values()) + time.monotonic() - started
-    else:
-        sides = (fold.train, fold.validation)
-        joint = fit_joint(every, corpus, *sides, recipe, fabric, on_epoch=_on(what, on_progress))
-        curves[FUSION] = joint.curve
-        if recipe.fit.refit:
-            again = _on(f"{what}, with validation clips", on_progress)
-            joint = fit_joint(every, corpus, both, both[:0], recipe, fabric, on_epoch=again)
-        fusion = joint.network
-        seconds[FUSION] = time.monotonic() - started
-
-    baselines = _fit_baselines(corpus, both, seconds, _on(f"fold {fold.number}, baselines", on_progress))
+        fusion = fit_late(corpus, fold, recipe, scores)
+        seconds[FUSION] = sum(seconds[stream] for stream in every) + time.monotonic() - started
+    learned = np.union1d(fold.train, fold.validation) if recipe.fit.refit else fold.train
+    baselines = _fit_baselines(corpus, learned, seconds, _on(f"fold {fold.number}, baselines", on_progress))
     model = FoldModel(corpus.task, corpus.labels, recipe, corpus.specs, encoders, fusion, baselines)
-    return FittedFold(model, seconds, curves)
+    return FittedFold(model, dict(seconds), curves)
+
+
+def fit_late(corpus: Corpus, fold: Fold, recipe: Recipe, scores: Mapping[str, torch.Tensor]) -> Fusion:
+    """Late fusion's weights from what each of some streams says of the validation clips."""
+    asked = np.concatenate(validation_plan(corpus, fold))
+    targets = torch.from_numpy(corpus.targets[asked])
+    return fit_fusion(scores, owners(scoring_windows(asked, corpus.ticks, recipe)), targets, corpus.task)
 
 
 def _fit_baselines(

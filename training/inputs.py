@@ -153,10 +153,21 @@ def fit_normalisation(chunks: Iterable[tuple[StreamFrames, NDArray[np.int64]]]) 
 def encoder_shape(spec: StreamSpec, n_labels: int, recipe: Recipe) -> EncoderShape:
     """The shape of the encoder that `recipe` asks for on a stream."""
     model = recipe.model
-    merge = max(1, round(model.token_s * spec.grid.frame_rate_hz))
     return EncoderShape(
-        n_channels(spec), n_labels, is_waveform(spec), is_embedding(spec), merge, model.dim, model.layers, model.heads
+        n_channels(spec),
+        n_labels,
+        is_waveform(spec),
+        is_embedding(spec),
+        frames_a_token(spec, recipe),
+        model.dim,
+        model.layers,
+        model.heads,
     )
+
+
+def frames_a_token(spec: StreamSpec, recipe: Recipe) -> int:
+    """How many neighbouring frames of a stream become one token."""
+    return max(1, round(recipe.model.token_s * spec.grid.frame_rate_hz))
 
 
 def _is_pitch(spec: StreamSpec) -> bool:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from training.dropout import Dropout
 from training.encoders import StreamEncoder, Summary, pool
 from training.inputs import EncoderShape
 from training.recipe import Recipe
@@ -57,7 +58,7 @@ class JointModel(nn.Module):
         if kind in ("representation", "both"):
             self.gate = nn.Linear(first.dim, 1)
             self.stream_gate = nn.Parameter(torch.zeros(len(shapes) + (kind == "both")))
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.classify = nn.Linear(first.dim, first.n_labels)
 
     def forward(self, batch: Batch) -> Heard:

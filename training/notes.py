@@ -5,7 +5,7 @@ clip carries is learned and not judged; a class with a single clip is always one
 sides of an official division is left where the dataset put it, and said.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -26,6 +26,15 @@ def split_notes(
     if silent := [label for label in labels if label not in judged]:
         notes.append(f"No test clip carries {_names(silent)}: learned, but no figure speaks of it.")
     return tuple(notes)
+
+
+def masked_notes(n_lacking: Mapping[str, int]) -> tuple[str, ...]:
+    """A sentence for each stream that some clips lack; those are judged by what they have."""
+    return tuple(
+        f"{n} clips lack the stream {stream}, which is masked there" if n > 1 else f"1 clip lacks the stream {stream}"
+        for stream, n in n_lacking.items()
+        if n
+    )
 
 
 def copies_note(n_copies: int) -> tuple[str, ...]:

@@ -31,14 +31,15 @@ class DataSettings(_Section):
     """What to learn from.
 
     `labels` keeps the clips that carry any of these labels, and of those no other label; all clips when empty.
-    `missing` says what to do with clips that lack a stream: refuse the run, or drop them and say how many.
+    `missing` says what to do with clips that lack a stream: refuse the run, drop them and say how many, or mask the
+    stream there and judge them by what they have.
     `fingerprints` pins a stream to one fingerprint; otherwise the one extracted last is taken.
     """
 
     dataset: Annotated[str, Field(min_length=1)]
     streams: Annotated[tuple[Name, ...], Field(min_length=1)] = ("pitch", "timbre", "neural", "waveform")
     labels: tuple[Annotated[str, Field(min_length=1)], ...] = ()
-    missing: Literal["refuse", "drop"] = "refuse"
+    missing: Literal["refuse", "drop", "mask"] = "refuse"
     fingerprints: dict[str, str] = {}
 
     @model_validator(mode="after")
@@ -118,8 +119,13 @@ class FitSettings(_Section):
     label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.1
     mixup: Annotated[float, Field(ge=0, le=10)] = 0.3
     token_mask: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    patchout: Annotated[float, Field(ge=0, lt=1)] = 0.5
     refit: bool = True
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
+KINDS = ("late", "feature", "representation", "both")
+"""The ways of fusing, as a recipe names them."""
 
 
 class FusionSettings(_Section):
@@ -148,6 +154,11 @@ class Recipe(_Section):
     model: ModelSettings = ModelSettings()
     fusion: FusionSettings = FusionSettings()
     fit: FitSettings = FitSettings()
+
+
+def with_kind(recipe: Recipe, kind: str) -> Recipe:
+    """The recipe with another way of fusing, one of `KINDS`."""
+    return recipe.model_copy(update={"fusion": recipe.fusion.model_copy(update={"kind": kind})})
 
 
 def load_recipe(path: Path, settings: Sequence[str] = ()) -> Recipe:

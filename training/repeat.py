@@ -44,6 +44,7 @@ def repeat(
     run_id: str,
     *,
     device: str = "auto",
+    n_workers: int = 1,
     on_progress: OnProgress = no_progress,
 ) -> Repetition:
     """Fit and judge again what the run `run_id` did, however much the store has grown since, as a run of its own.
@@ -63,6 +64,7 @@ def repeat(
         snapshot=store.snapshot(first.provenance.snapshot),
         device=device,
         memory_bytes=first.provenance.memory_bytes,
+        n_workers=n_workers,
         on_progress=on_progress,
     )
     return Repetition(first, again)

@@ -77,6 +77,7 @@ class Comparison(_Document):
 class AblationRow(_Document):
     """One choice of streams and of how to fuse them. `fusion` is "alone" where there is one stream.
 
+    `minus_all`: the paired difference of the headline metric to all streams by the same fusion, None for all streams.
     `train_s`: wall time of fitting over all folds. `extract_s_per_hour`: seconds of one core an hour of audio takes to
     extract, None where nothing was measured. `bytes_per_hour`: what an hour of audio takes in the store.
     """
@@ -84,6 +85,7 @@ class AblationRow(_Document):
     streams: tuple[str, ...]
     fusion: str
     metrics: dict[str, Interval]
+    minus_all: Interval | None = None
     n_parameters: int
     train_s: float
     extract_s_per_hour: float | None = None

@@ -2,26 +2,17 @@
 
     runs/<run_id>/metrics.json, recipe.toml, predictions.parquet, fold_<k>/model.{safetensors,json}
 
-Per fold: every stream's encoder alone, chosen on validation; the fusion's weights, fitted on validation; then the
-encoders once more on training and validation clips together; the test clips are scored last and decide nothing.
-The folder appears only when it is complete.
+Every fit is a job (`training.jobs`); from their outcomes come the models of each fold, and the test clips are scored
+last and decide nothing. The folder appears only when it is complete.
 """
 
-import json
-import platform
 import re
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from storage_schema.errors import InputError, StoreError
@@ -29,34 +20,24 @@ from storage_schema.progress import OnProgress, no_progress
 from storage_schema.regular import read_regular
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
+from training.ablation import Variant, ablate
 from training.checkpoint import load_checkpoint, save_checkpoint
 from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
-from training.fold import fit_fold
-from training.judge import Effort, compare, draw_all, make_rows, score_clips
-from training.loader import Chunk
-from training.metrics import HEADLINE
+from training.fold import assemble_fold
+from training.jobs import plan_jobs
+from training.judge import Effort
 from training.model import FoldModel
 from training.recipe import Recipe, recipe_to_toml
 from training.results import Provenance, RunResult
-from training.scoring import RULE
+from training.unfinished import begin, find_unfinished
+from training.verdict import PREDICTIONS, judge_run
+from training.versions import library_versions
+from training.workers import run_jobs
 
-METRICS, RECIPE, PREDICTIONS = "metrics.json", "recipe.toml", "predictions.parquet"
+METRICS, RECIPE = "metrics.json", "recipe.toml"
 MAX_METRICS_BYTES = 512 * 2**20
 """Far above the document of any run; whatever is longer is not read."""
-VERSIONS_OF = ("timbrel", "torch", "lightning-fabric", "numpy", "scikit-learn", "safetensors")
-
-PREDICTED = pa.schema(
-    [
-        pa.field("clip_id", pa.string()),
-        pa.field("uri", pa.string()),
-        pa.field("model", pa.string()),
-        pa.field("fold", pa.int32()),
-        pa.field("labels", pa.list_(pa.string())),
-        pa.field("probabilities", pa.list_(pa.float32())),
-    ]
-)
-"""`predictions.parquet`: what every model said about every test clip."""
 
 
 @dataclass(frozen=True)
@@ -80,28 +61,54 @@ def train(
     device: str = "auto",
     run_id: str | None = None,
     memory_bytes: int | None = None,
+    n_workers: int = 1,
+    resume: bool = False,
+    variants: Sequence[Variant] = (),
     on_progress: OnProgress = no_progress,
 ) -> RunResult:
     """Fit and judge what `recipe` asks for on `snapshot` (the newest by default), and write the run's folder.
 
-    memory_bytes: what features may take in memory, by default half of what is free. The same recipe and snapshot give
-    the same figures on one machine, and where the features take more than that, with the same limit. Raises
-    InputError for all that cannot be done as asked: see `training.corpus.load_corpus`, and a `run_id` that is taken.
+    memory_bytes: what features may take in memory, by default half of what is free. n_workers: how many processes fit
+    at the same time, where there is no GPU and all features fit into memory for each. resume: go on with the run of
+    this recipe that was interrupted last, on its own snapshot. The same recipe and snapshot give the same figures on
+    one machine, and where the features take more than the memory, with the same limit.
+    variants: what else is to be judged, as the result's `ablation`.
+    Raises InputError for all that cannot be done as asked: see `training.corpus.load_corpus`, and a `run_id` that is
+    taken. What is fitted by then is kept for `resume`.
     """
     started = datetime.now(UTC)
-    pinned = store.snapshot() if snapshot is None else snapshot
-    name = run_id or f"{re.sub('[^A-Za-z0-9]+', '-', recipe.data.dataset).strip('-')}-{started:%Y%m%d-%H%M%S}"
+    if resume:
+        begun = find_unfinished(store, recipe, library_versions())
+        name, fingerprints, memory_bytes = begun.run_id, begun.provenance.fingerprints, begun.provenance.memory_bytes
+        pinned = store.snapshot(begun.provenance.snapshot)
+    else:
+        name = run_id or f"{re.sub('[^A-Za-z0-9]+', '-', recipe.data.dataset).strip('-')}-{started:%Y%m%d-%H%M%S}"
+        pinned = store.snapshot() if snapshot is None else snapshot
+        fingerprints, begun = recipe.data.fingerprints, None
     if store.has_run(name):
         raise InputError(f"there is a run {name!r} in the store at {store.uri} already; choose another run id")
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(pinned, recipe, fingerprints=recipe.data.fingerprints, memory_bytes=memory_bytes)
+    corpus = load_corpus(pinned, recipe, fingerprints=fingerprints, memory_bytes=memory_bytes)
     loader = corpus.loader
     if loader.fits(loader.sources):
         loader.hold(tuple(loader.sources))
     on_progress("reading features", 1, 1)
+    provenance = Provenance(
+        snapshot=pinned.id,
+        fingerprints={stream: spec.fingerprint for stream, spec in corpus.specs.items()},
+        recipe=recipe_to_toml(recipe),
+        versions=library_versions(),
+        seed=recipe.fit.seed,
+        started_at=started.isoformat(timespec="seconds"),
+        memory_bytes=loader.limit_bytes,
+    )
+    unfinished = begun or begin(store, name, provenance)
+    asked = [(variant.fusion, variant.streams) for variant in variants]
     with loader.clock.during("fitting"):
-        fitted = [fit_fold(corpus, fold, recipe, fabric, on_progress) for fold in corpus.folds]
+        jobs = [job for fold in corpus.folds for job in plan_jobs(fold, recipe, asked)]
+        outcomes = run_jobs(jobs, corpus, recipe, fabric, unfinished, n_workers=n_workers, on_progress=on_progress)
+        fitted = [assemble_fold(corpus, fold, recipe, outcomes, on_progress) for fold in corpus.folds]
     models = [one.model for one in fitted]
     efforts = {
         row: Effort(
@@ -109,20 +116,15 @@ def train(
         )
         for row in fitted[0].seconds
     }
-    provenance = Provenance(
-        snapshot=pinned.id,
-        fingerprints={stream: spec.fingerprint for stream, spec in corpus.specs.items()},
-        recipe=recipe_to_toml(recipe),
-        versions=_versions(),
-        seed=recipe.fit.seed,
-        started_at=started.isoformat(timespec="seconds"),
-        memory_bytes=loader.limit_bytes if loader.has_streamed else None,
-    )
+    if not loader.has_streamed:
+        provenance = provenance.model_copy(update={"memory_bytes": None})
     with loader.clock.during("judging"):
-        judged, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
+        judged, predictions = judge_run(name, corpus, models, recipe, efforts, provenance, on_progress)
+        rows = ablate(corpus, models, recipe, variants, outcomes, pinned) if variants else ()
     spent = loader.clock.seconds
     passed = (datetime.now(UTC) - started).total_seconds()
-    result = judged.model_copy(update={"timing": {**spent, "rest": max(0.0, passed - sum(spent.values()))}})
+    timing = {**spent, "rest": max(0.0, passed - sum(spent.values()))}
+    result = judged.model_copy(update={"ablation": rows, "timing": timing})
     try:
         with store.new_run(name) as new:
             for fold, model in zip(corpus.folds, models, strict=True):
@@ -133,6 +135,7 @@ def train(
             (new / METRICS).write_text(result.model_dump_json(indent=2), encoding="utf-8")
     except FileExistsError as error:
         raise InputError(f"another run {name!r} was finished meanwhile; choose another run id") from error
+    unfinished.remove()
     return result
 
 
@@ -151,7 +154,7 @@ def evaluate(
     run = open_finished(store, run_id, snapshot, on_progress)
     efforts = {row.name: Effort(row.seconds, row.curves) for row in run.result.models}
     provenance = run.result.provenance.model_copy(update={"snapshot": run.snapshot.id})
-    judged = _judge(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
+    judged = judge_run(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
     # The timing is that of the run, as are the seconds of its models.
     return judged.model_copy(update={"timing": run.result.timing})
 
@@ -203,67 +206,3 @@ def load_models(folder: Path) -> dict[int, FoldModel]:
     if not numbers:
         raise StoreError(f"there are no models in {folder}; name the folder of a finished run")
     return {number: load_checkpoint(folder / f"fold_{number}") for number in numbers}
-
-
-def _judge(
-    run_id: str,
-    corpus: Corpus,
-    models: Sequence[FoldModel],
-    recipe: Recipe,
-    efforts: Mapping[str, Effort],
-    provenance: Provenance,
-    on_progress: OnProgress,
-) -> tuple[RunResult, pa.Table]:
-    """The run's document, and every test clip's probabilities by every model."""
-    n_steps = len(corpus.folds) + 1  # a fold's scores each, then the intervals of all
-    by_fold = []
-    for done, (fold, model) in enumerate(zip(corpus.folds, models, strict=True)):
-        on_progress("judging", done, n_steps)
-        by_fold.append(corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks)))
-    on_progress("judging", n_steps - 1, n_steps)
-    probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
-    targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
-    draws = draw_all(corpus.task, targets, probabilities, recipe.fit.seed)
-    left_out = f"; {corpus.n_left_out} clips without all features were left out" if corpus.n_left_out else ""
-    result = RunResult(
-        run_id=run_id,
-        dataset=recipe.data.dataset,
-        task=corpus.task,
-        headline=HEADLINE[corpus.task],
-        labels=corpus.labels,
-        n_train=round(np.mean([len(fold.train) for fold in corpus.folds])),
-        n_validation=round(np.mean([len(fold.validation) for fold in corpus.folds])),
-        n_test=len(targets),
-        n_folds=len(corpus.folds),
-        rule=RULE + left_out,
-        notes=corpus.notes,
-        models=make_rows(models, targets, probabilities, draws, efforts),
-        comparisons=compare(corpus.task, recipe.data.streams, draws),
-        provenance=provenance,
-    )
-    on_progress("judging", n_steps, n_steps)
-    return result, _prediction_table(corpus, by_fold)
-
-
-def _score(model: FoldModel, ticks: NDArray[np.int64], chunk: Chunk) -> dict[str, NDArray[np.float32]]:
-    return score_clips(model, chunk.frames, chunk.clips, ticks)
-
-
-def _prediction_table(corpus: Corpus, by_fold: Sequence[Mapping[str, NDArray[np.float32]]]) -> pa.Table:
-    """One row per test clip and model; the probabilities are in the order of the labels in the table's metadata."""
-    rows = [
-        (example.clip_id, example.uri, name, fold.number, list(example.labels), values[i])
-        for fold, found in zip(corpus.folds, by_fold, strict=True)
-        for name, values in found.items()
-        for i, example in enumerate(corpus.examples[clip] for clip in fold.test)
-    ]
-    columns = [pa.array(column, field.type) for column, field in zip(zip(*rows, strict=True), PREDICTED, strict=True)]
-    return pa.table(columns, schema=PREDICTED.with_metadata({"labels": json.dumps(corpus.labels)}))
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in VERSIONS_OF:
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found

@@ -40,8 +40,13 @@ def batch_tensors(
 
 
 def window_scores(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:
-    """The scores (n_windows, n_labels) of one stream before softmax or sigmoid, on the CPU."""
-    return _over_windows(encoder, {"": frames}, windows, lambda batch: encoder(*batch[""]))
+    """The scores (n_windows, n_labels) of one stream before softmax or sigmoid, on the CPU.
+
+    A clip that lacks the stream is given 0 for every label, which leaves what other streams say of it as it is.
+    """
+    scores = _over_windows(encoder, {"": frames}, windows, lambda batch: encoder(*batch[""]))
+    is_heard = frames.lengths[[window.clip for window in windows]] > 0
+    return scores * torch.from_numpy(is_heard)[:, None]
 
 
 def window_embeddings(encoder: StreamEncoder, frames: StreamFrames, windows: Sequence[Window]) -> Tensor:

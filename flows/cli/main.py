@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from flows.cli import explain, export, models, quarantine, run, store, upkeep, weights
+from flows.cli import ablate, explain, export, models, quarantine, run, store, upkeep, weights
 from flows.cli.output import printable
 from storage_schema.errors import ContractError, TimbrelError
 
@@ -36,6 +36,7 @@ app.command("plan")(store.plan_command)
 app.command("extract")(store.extract_command)
 app.command("status")(store.status_command)
 app.command("train")(models.train_command)
+app.command("ablate")(ablate.ablate_command)
 app.command("evaluate")(models.evaluate_command)
 app.command("predict")(models.predict_command)
 app.command("explain")(explain.explain_command)
@@ -63,7 +64,8 @@ def main() -> None:
     except SystemExit as stop:
         if stop.code == _INTERRUPTED:
             print(
-                "timbrel: interrupted; what was committed stays, the rest is done by the same command again",
+                "timbrel: interrupted; what was committed stays, the rest is done by the same command again "
+                "(train and ablate: with --resume)",
                 file=sys.stderr,
             )
         raise

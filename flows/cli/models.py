@@ -10,10 +10,12 @@ from flows.cli.options import (
     JsonOption,
     MemoryOption,
     RecipeSetOption,
+    ResumeOption,
     RunSnapshotOption,
     SeedOption,
     SnapshotOption,
     StoreOption,
+    WorkersOption,
     open_store_of,
     recipe_settings,
 )
@@ -34,6 +36,8 @@ def train_command(
     device: DeviceOption = "auto",
     snapshot: SnapshotOption = None,
     memory: MemoryOption = None,
+    workers: WorkersOption = None,
+    resume: ResumeOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fit every stream alone and their fusion from the store, evaluate them, and write a report.
@@ -45,8 +49,14 @@ def train_command(
     changes = recipe_settings(settings, seed)
     if like is not None and changes:
         raise InputError("--like repeats a run as it was; leave --set and --seed out, or name a recipe")
-    if like is not None and (snapshot is not None or memory is not None):
-        raise InputError("--like takes snapshot and memory from the run it repeats; leave --snapshot and --memory out")
+    if like is not None and (snapshot is not None or memory is not None or resume):
+        raise InputError(
+            "--like takes snapshot and memory from the run it repeats; leave --snapshot, --memory and --resume out"
+        )
+    if resume and (snapshot is not None or memory is not None):
+        raise InputError(
+            "--resume goes on with the snapshot and memory it began with; leave --snapshot and --memory out"
+        )
     from flows.display import progress
     from storage_schema.store import open_store
     from training.memory import parse_memory
@@ -54,6 +64,7 @@ def train_command(
     from training.repeat import Repetition, repeat
     from training.report import write_report
     from training.run import train
+    from training.workers import n_cores
 
     memory_bytes = None if memory is None else parse_memory(memory)
     plan = None if recipe is None else load_recipe(recipe, changes)
@@ -61,11 +72,19 @@ def train_command(
     repetition: Repetition | None = None
     with progress(quiet=as_json) as show:
         if plan is not None:
-            pinned = opened.snapshot(snapshot)
-            result = train(opened, plan, snapshot=pinned, device=device, memory_bytes=memory_bytes, on_progress=show)
+            result = train(
+                opened,
+                plan,
+                snapshot=opened.snapshot(snapshot),
+                device=device,
+                memory_bytes=memory_bytes,
+                n_workers=workers or n_cores(),
+                resume=resume,
+                on_progress=show,
+            )
         else:
             assert like is not None
-            repetition = repeat(opened, like, device=device, on_progress=show)
+            repetition = repeat(opened, like, device=device, n_workers=workers or n_cores(), on_progress=show)
             result = repetition.again
     report = write_report(opened, result)
     if as_json:

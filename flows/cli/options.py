@@ -51,6 +51,10 @@ MemoryOption = Annotated[
         show_default="half of what is free",
     ),
 ]
+ResumeOption = Annotated[
+    bool,
+    typer.Option("--resume", help="Go on with the run of this recipe that was interrupted last, on its own snapshot."),
+]
 TimeLimitOption = Annotated[
     float | None,
     typer.Option(

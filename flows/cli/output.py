@@ -58,9 +58,7 @@ def print_result(result: "RunResult", title: str | None = None) -> None:
     ]
     print_table(("stream", "parameters", f"{result.headline} [95 %]", "seconds"), rows, title=title)
     for comparison in result.comparisons:
-        low, high = 100 * comparison.difference.low, 100 * comparison.difference.high
-        difference = 100 * comparison.difference.value
-        say(f"{comparison.name} - {comparison.other}: {difference:+.1f} points [{low:+.1f}, {high:+.1f}], paired")
+        say(f"{comparison.name} - {comparison.other}: {points(comparison.difference, ' points')}, paired")
     if result.timing:
         say("time: " + ", ".join(f"{what} {seconds:.1f} s" for what, seconds in result.timing.items()))
     for note in result.notes:
@@ -72,6 +70,12 @@ def share(interval: "Interval | None") -> str:
     if interval is None:
         return "–"
     return f"{100 * interval.value:.1f} [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
+def points(difference: "Interval", unit: str = "") -> str:
+    """`+1.2 [-0.3, +2.7]`, in points of a percentage."""
+    low, high = 100 * difference.low, 100 * difference.high
+    return f"{100 * difference.value:+.1f}{unit} [{low:+.1f}, {high:+.1f}]"
 
 
 def hours(seconds: float) -> str:

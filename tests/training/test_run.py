@@ -154,7 +154,7 @@ def test_a_multi_label_run_is_judged_by_map_mauc_and_d_prime(tmp_path: Path) -> 
     put(store, CENTRED, clips)
     put(store, BLOCKS, {name: noise(BLOCKS, 1.0, generator) for name in clips})
     text = SMALL.replace('["timbre"]', '["timbre", "neural"]').replace(
-        "epochs = 1", "epochs = 15\nlearning_rate = 0.01\nmixup = 0"
+        "epochs = 1", "epochs = 20\nlearning_rate = 0.01\nmixup = 0"
     )
     recipe = parse_recipe('task = "multi_label"\n' + text + '[split]\nkind = "official"\n', "multi")
     result = train(store, recipe, device="cpu", run_id="multi")

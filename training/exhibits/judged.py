@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from storage_schema.errors import StoreError
 from training.recipe import Task
-from training.run import PREDICTED, PREDICTIONS
+from training.verdict import PREDICTED, PREDICTIONS
 
 HEARD = 0.5
 """A label of a multi-label task counts as heard from this probability on."""
