@@ -18,7 +18,8 @@ def explain_command(
     clip: Annotated[
         str | None,
         typer.Argument(
-            help="A uri or clip_id, or the beginning of one.", show_default="all test clips, class by class"
+            help="A uri, a file's name, a clip_id, or the beginning of one.",
+            show_default="all test clips, class by class",
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels of a CLIP to print.")] = 3,

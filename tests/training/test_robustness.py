@@ -1,4 +1,4 @@
-"""Figures of robustness: the same metric and resamples as everywhere, paired, each clip by the fold that held it out."""
+"""Figures of robustness: the usual metric and resamples, paired, and each clip by the fold that held it out."""
 
 import json
 from itertools import pairwise
