@@ -17,6 +17,7 @@ from pipeline.locations import Location, folder_of, join
 from pipeline.perturb import generator_of
 from storage_schema.store import Store
 from training.run import FinishedRun
+from training.splits import Fold
 
 _NOISES_TRIED = 8
 """Recordings that are drawn for a clip; the first that can be read and is not silent is mixed in."""
@@ -35,6 +36,7 @@ def find_originals(
     places = _places(run.snapshot.clips, store.snapshot().clips)
     examples = run.corpus.examples
     own = frozenset(example.clip_id for example in examples)
+    tested = {fold.number: frozenset(examples[i].clip_id for i in fold.test.tolist()) for fold in run.corpus.folds}
     originals = []
     for clip in clips.tolist():
         clip_id = examples[clip].clip_id
@@ -43,9 +45,10 @@ def find_originals(
             drawn = [noises[i] for i in _draw(len(noises), generator)]
             originals.append(Original(clip_id, places[clip_id], drawn, own))
             continue
-        learned = _learned_without(run, clip)
+        (fold,) = (fold for fold in run.corpus.folds if clip in fold.test)
+        learned = _learned_without(run, fold, clip)
         drawn = [path for i in _draw(len(learned), generator) for path in places[examples[learned[i]].clip_id]]
-        originals.append(Original(clip_id, places[clip_id], drawn))
+        originals.append(Original(clip_id, places[clip_id], drawn, tested[fold.number]))
     return originals
 
 
@@ -61,13 +64,8 @@ def _places(*tables: pa.Table) -> Mapping[str, list[str]]:
     return found
 
 
-def _learned_without(run: FinishedRun, clip: int) -> NDArray[np.int64]:
-    """What the models that judge `clip` have learned from and that carries none of its labels.
-
-    A clip that they have not learned from would serve as well for the score of this one; but as noise it would tell
-    of sounds that are kept for the test.
-    """
-    (fold,) = (fold for fold in run.corpus.folds if clip in fold.test)
+def _learned_without(run: FinishedRun, fold: Fold, clip: int) -> NDArray[np.int64]:
+    """What the models of `fold` have learned from and that carries none of the labels of `clip`."""
     learned = np.union1d(fold.train, fold.validation)
     shares_none = ~(run.corpus.targets[learned] * run.corpus.targets[clip]).any(axis=1)
     without: NDArray[np.int64] = learned[shares_none]

@@ -9,6 +9,7 @@ import soundfile
 
 import flows.robustness
 from features.registry import spec_for
+from flows.originals import find_originals
 from flows.robustness import keep_robustness, measure_robustness
 from pipeline.batches import cut_batches
 from pipeline.extract import extract_batch
@@ -150,6 +151,25 @@ def test_it_is_kept_in_the_run_and_drawn_in_its_report(made, measured, timbrel, 
     document = json.loads(out)
     assert Path(document.pop("report")).name == "report.html"
     assert document == json.loads(found.model_dump_json())
+
+
+def test_noise_is_what_the_models_learned_from_and_of_no_class_of_the_clip(made):
+    store, sounds = made
+    run = open_finished(store, "made")
+    (fold,) = run.corpus.folds
+    tested = {run.corpus.examples[i].uri for i in fold.test.tolist()}
+    originals = find_originals(store, run, fold.test, None, seed=0)
+    for clip, original in zip(fold.test.tolist(), originals, strict=True):
+        uris = [str(Path(noise).relative_to(sounds)) for noise in original.noises]
+        (label,) = run.corpus.examples[clip].labels
+        assert len(uris) == len(set(uris)) >= 4
+        assert tested.isdisjoint(uris)
+        assert {uri.split("/")[0] for uri in uris} == {"hum", "hiss"} - {label}
+    assert find_originals(store, run, fold.test, None, seed=0) == originals
+    assert find_originals(store, run, fold.test, None, seed=1) != originals
+    (named, *_) = find_originals(store, run, fold.test, ["street.wav"], seed=0)
+    assert named.noises == ["street.wav"]
+    assert len(named.never) == 20  # no clip of the dataset is mixed in, learned from or not
 
 
 def test_what_was_extracted_before_is_not_touched(made, measured):
