@@ -96,7 +96,8 @@ def _print(found: "RobustnessResult") -> None:
         say(f"clean copies differ from what the run said of the clips by at most {found.largest_difference:.1g}")
     say(f"{hours(found.audio_s)} of audio in {hours(found.elapsed_s)}")
     if found.left_out:
-        say(f"{len({each.uri for each in found.left_out}):,} clips could not be heard under every condition:")
+        n_clips = len({each.uri for each in found.left_out})
+        say(f"{n_clips:,} clip{'s' if n_clips > 1 else ''} could not be heard under every condition:")
         for each in found.left_out[:_MOST_NAMED]:
             say(f"  {each.uri}{'' if each.condition is None else f' ({each.condition})'}: {each.reason}")
         if len(found.left_out) > _MOST_NAMED:

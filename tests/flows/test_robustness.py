@@ -142,7 +142,7 @@ def test_it_is_kept_in_the_run_and_drawn_in_its_report(made, measured, timbrel, 
     assert [line.split("  ")[0] for line in lines[2:13]] == list(found.conditions)
     assert all(len(line) <= 80 for line in lines[:16])
     assert gone in out
-    assert "1 clips could not be heard" in out
+    assert "1 clip could not be heard" in out
     with store.open_run("made") as folder:
         assert read_robustness(folder) == found
         page = (folder / "report.html").read_text(encoding="utf-8")
