@@ -1,6 +1,5 @@
 """snapshot -> windows -> model -> metrics -> report: the training stage as a Prefect flow."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from prefect import flow, task
@@ -16,12 +15,10 @@ from training.run import train
 
 
 @task(name="train", cache_policy=NO_CACHE)
-def train_task(store_uri: str, recipe: Path, device: str, settings: Sequence[str]) -> RunResult:
+def train_task(store_uri: str, recipe: Path, device: str) -> RunResult:
     """Fit every model of the recipe, score it on the test clips, and write the run's folder."""
     store = open_store(store_uri)
-    return train(
-        store, load_recipe(recipe, settings), snapshot=store.snapshot(), device=device, on_progress=on_progress
-    )
+    return train(store, load_recipe(recipe), snapshot=store.snapshot(), device=device, on_progress=on_progress)
 
 
 @task(name="report", cache_policy=NO_CACHE)
@@ -31,9 +28,9 @@ def report_task(store_uri: str, result: RunResult) -> str:
 
 
 @flow(name="timbrel-train", validate_parameters=False)
-def train_flow(store_uri: str, recipe: Path, device: str = "auto", settings: Sequence[str] = ()) -> RunResult:
-    """Fit and evaluate what the recipe says, with `settings` in place of its own, from the store's features alone."""
-    result = train_task(store_uri, recipe, device, settings)
+def train_flow(store_uri: str, recipe: Path, device: str = "auto") -> RunResult:
+    """Fit and evaluate what the recipe says, from the features in the store alone."""
+    result = train_task(store_uri, recipe, device)
     report_task(store_uri, result)
     return result
 

@@ -37,10 +37,9 @@ def whole_flow(
     parameters: Mapping[str, Mapping[str, Json]] | None = None,
     n_workers: int | None = None,
     device: str = "auto",
-    settings: Sequence[str] = (),
 ) -> WholeReport:
     """From a folder of recordings to a trained, reported model; what is done already is not done again."""
     ingested = ingest_flow(store_uri, kind, root, dataset)
     extracted = extract_flow(store_uri, streams, parameters, n_workers)
-    trained = train_flow(store_uri, recipe, device, settings) if recipe is not None else None
+    trained = train_flow(store_uri, recipe, device) if recipe is not None else None
     return WholeReport(ingested, extracted, trained)
