@@ -106,8 +106,9 @@ def _attribute(model: FoldModel, ticks: NDArray[np.int64], chunk: Chunk) -> dict
 def explain_clip(run: FinishedRun, name: str, on_progress: OnProgress = no_progress) -> ClipExplanation:
     """What each stream adds to the probability of every label in one clip.
 
-    name: its uri or clip_id, or the beginning of one that no other clip shares. Raises InputError for a name that
-    belongs to no clip of the run, or to several, and for more streams than `training.attribution.MAX_STREAMS`.
+    name: its uri or clip_id, or what `find_clip` takes for one where no other clip shares it.
+    Raises InputError for a name that belongs to no clip of the run, or to several, and for more streams than
+    `training.attribution.MAX_STREAMS`.
     """
     corpus = run.corpus
     index = find_clip(run, name)
@@ -139,21 +140,25 @@ def explain_clip(run: FinishedRun, name: str, on_progress: OnProgress = no_progr
 
 
 def find_clip(run: FinishedRun, name: str) -> int:
-    """The index in the run's corpus of the clip that `name` stands for: a uri, a clip_id, or the beginning of one.
+    """The index in the run's corpus of the clip that `name` stands for.
 
+    It may be a uri, the end of one from a folder's or the file's name on, a clip_id, or the beginning of a uri or id.
     A copy of a recording stands for the recording. Raises InputError that names the closest, or why it is not asked.
     """
     dataset = run.result.dataset
     table = run.snapshot.clips.select(["dataset", "uri", "clip_id", "problem"]).to_pylist()
     rows = [row for row in table if row["dataset"] == dataset]
     exact = [row for row in rows if name in (row["uri"], row["clip_id"])]
-    found = exact or [row for row in rows if row["uri"].startswith(name) or (row["clip_id"] or "").startswith(name)]
+    named = [row for row in rows if row["uri"].endswith(f"/{name}")] if name else []
+    begun = [row for row in rows if row["uri"].startswith(name) or (row["clip_id"] or "").startswith(name)]
+    found = exact or named or begun
     if not found:
         raise InputError(f"{dataset} has no clip {name!r} in snapshot {run.snapshot.id}; {_closest(name, rows)}")
     if len({row["clip_id"] or row["uri"] for row in found}) > 1:
         shown = ", ".join(row["uri"] for row in found[:_MOST_NAMED])
         raise InputError(
-            f"{len(found)} clips of {dataset} begin with {name!r}, such as {shown}; write more of the name"
+            f"{len(found)} clips of {dataset} {'end' if named else 'begin'} with {name!r}, such as {shown}; "
+            "write more of the name"
         )
     row = found[0]
     if row["clip_id"] is None:

@@ -144,6 +144,7 @@ def evaluate(
     run_id: str,
     snapshot: Snapshot | None = None,
     *,
+    memory_bytes: int | None = None,
     on_progress: OnProgress = no_progress,
 ) -> RunResult:
     """The figures of a finished run, computed again from its checkpoints and the store.
@@ -151,7 +152,7 @@ def evaluate(
     Each fold's models score the test clips of that fold. With another `snapshot` than the run's own, clips that came
     since are judged too where the dataset itself says that they are test clips. Raises what `open_finished` raises.
     """
-    run = open_finished(store, run_id, snapshot, on_progress)
+    run = open_finished(store, run_id, snapshot, on_progress, memory_bytes=memory_bytes)
     efforts = {row.name: Effort(row.seconds, row.curves) for row in run.result.models}
     provenance = run.result.provenance.model_copy(update={"snapshot": run.snapshot.id})
     judged = judge_run(run_id, run.corpus, run.models, run.models[0].recipe, efforts, provenance, on_progress)[0]
@@ -160,10 +161,16 @@ def evaluate(
 
 
 def open_finished(
-    store: Store, run_id: str, snapshot: Snapshot | None = None, on_progress: OnProgress = no_progress
+    store: Store,
+    run_id: str,
+    snapshot: Snapshot | None = None,
+    on_progress: OnProgress = no_progress,
+    *,
+    memory_bytes: int | None = None,
 ) -> FinishedRun:
     """A finished run with the very features its models were fitted on, or the same ones of another `snapshot`.
 
+    memory_bytes: what features may take in memory, by default half of what is free.
     Raises StoreError for a run that is missing or damaged, InputError where the snapshot does not fit the models.
     """
     with store.open_run(run_id) as folder:
@@ -177,7 +184,13 @@ def open_finished(
             "others would be drawn, some of which it has learned from"
         )
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(pinned, first.recipe, fingerprints=written.provenance.fingerprints, labels=first.labels)
+    corpus = load_corpus(
+        pinned,
+        first.recipe,
+        fingerprints=written.provenance.fingerprints,
+        labels=first.labels,
+        memory_bytes=memory_bytes,
+    )
     on_progress("reading features", 1, 1)
     if [fold.number for fold in corpus.folds] != list(models):
         raise InputError(

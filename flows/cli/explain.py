@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.options import JsonOption, RunSnapshotOption, StoreOption, open_store_of
+from flows.cli.options import JsonOption, MemoryOption, RunSnapshotOption, StoreOption, open_store_of
 from flows.cli.output import print_json, print_table, say
 
 if TYPE_CHECKING:
@@ -18,11 +18,13 @@ def explain_command(
     clip: Annotated[
         str | None,
         typer.Argument(
-            help="A uri or clip_id, or the beginning of one.", show_default="all test clips, class by class"
+            help="A uri, a file's name, a clip_id, or the beginning of one.",
+            show_default="all test clips, class by class",
         ),
     ] = None,
     top: Annotated[int, typer.Option("--top", min=1, help="How many labels of a CLIP to print.")] = 3,
     snapshot: RunSnapshotOption = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Say which stream carries which class, or a clip: exact Shapley values, which sum to the probability.
@@ -31,11 +33,14 @@ def explain_command(
     """
     from flows.display import progress
     from training.explanation import explain_clip, explain_run
+    from training.memory import parse_memory
     from training.run import open_finished
 
+    memory_bytes = None if memory is None else parse_memory(memory)
     opened = open_store_of(store, run)
     with progress(quiet=as_json) as show:
-        finished = open_finished(opened, run, None if snapshot is None else opened.snapshot(snapshot), show)
+        judged_on = None if snapshot is None else opened.snapshot(snapshot)
+        finished = open_finished(opened, run, judged_on, show, memory_bytes=memory_bytes)
         of_clip = None if clip is None else explain_clip(finished, clip, show)
         of_run = explain_run(finished, show) if clip is None else None
     if as_json:

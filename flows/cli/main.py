@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from flows.cli import ablate, explain, export, models, quarantine, run, store, upkeep, weights
+from flows.cli import ablate, explain, export, models, quarantine, robustness, run, store, upkeep, weights
 from flows.cli.output import printable
 from storage_schema.errors import ContractError, TimbrelError
 
@@ -40,6 +40,7 @@ app.command("ablate")(ablate.ablate_command)
 app.command("evaluate")(models.evaluate_command)
 app.command("predict")(models.predict_command)
 app.command("explain")(explain.explain_command)
+app.command("robustness")(robustness.robustness_command)
 app.command("export")(export.export_command)
 app.command("run")(run.run_command)
 app.command("demo")(run.demo_command)

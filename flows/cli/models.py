@@ -103,6 +103,7 @@ def evaluate_command(
     run: Annotated[str, typer.Argument(help="The id of a run, as `timbrel status` lists it.")],
     store: StoreOption,
     snapshot: RunSnapshotOption = None,
+    memory: MemoryOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score a run's models again, from its checkpoints and the features in the store.
@@ -110,11 +111,14 @@ def evaluate_command(
     Example: timbrel evaluate esc50-20260101-120000 --store features.timbrel
     """
     from flows.display import progress
+    from training.memory import parse_memory
     from training.run import evaluate
 
+    memory_bytes = None if memory is None else parse_memory(memory)
     opened = open_store_of(store, run)
+    judged_on = None if snapshot is None else opened.snapshot(snapshot)
     with progress(quiet=as_json) as show:
-        result = evaluate(opened, run, None if snapshot is None else opened.snapshot(snapshot), on_progress=show)
+        result = evaluate(opened, run, judged_on, memory_bytes=memory_bytes, on_progress=show)
     if as_json:
         print_json(result.model_dump())
     else:

@@ -47,7 +47,7 @@ MemoryOption = Annotated[
     typer.Option(
         "--memory",
         metavar="SIZE",
-        help="What features may take in memory, such as 8GB; more of them are read again every epoch.",
+        help="What features may take in memory, such as 8GB; more of them are read part by part.",
         show_default="half of what is free",
     ),
 ]

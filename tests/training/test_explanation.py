@@ -2,8 +2,10 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -130,7 +132,17 @@ def test_a_clip_is_found_by_its_uri_its_id_the_beginning_of_either_and_any_copy_
     for name in ("dog/1.wav", "copy of dog.wav", "copy", clip_id("dog/1.wav")[:12]):
         assert uris[find_clip(partial, name)] == there
     assert uris[find_clip(partial, "rain/3")] == "rain/3.wav"
+    assert uris[find_clip(partial, "bell/3.wav")] == "bell/3.wav"
     assert uris[find_clip(partial, "rain/1.wav")] == "rain/1.wav"
+
+
+def test_the_name_of_a_file_without_its_folder_is_enough_where_no_other_has_it(run):
+    table = pa.table({"dataset": ["made"] * 2, "uri": ["a/rain/3.wav", "a/rain/33.wav"], "problem": [None, None]})
+    ids = pa.array([run.corpus.examples[i].clip_id for i in (5, 6)])
+    nested = replace(run, snapshot=SimpleNamespace(id="1-1", clips=table.append_column("clip_id", ids)))
+    for name in ("3.wav", "rain/3.wav", "a/rain/3.wav"):
+        assert find_clip(nested, name) == 5
+    assert find_clip(nested, "a/rain/33") == 6
 
 
 @pytest.mark.parametrize(
@@ -140,6 +152,7 @@ def test_a_clip_is_found_by_its_uri_its_id_the_beginning_of_either_and_any_copy_
         ("???", r"made has no clip '\?\?\?' in snapshot \S+; write its uri or clip_id, such as "),
         ("dog/other.wav", "made has no clip 'dog/other.wav'"),
         ("rain/1", r"3 clips of made begin with 'rain/1', such as rain/1\S*, rain/1\S*, rain/1\S*; write more of"),
+        ("3.wav", r"3 clips of made end with '3.wav', such as \S+/3.wav, \S+/3.wav, \S+/3.wav; write more of"),
         ("", "begin with ''"),
         ("gone", "gone.wav could not be read at ingest, so that nothing can be said of it: it is gone."),
         ("dog/1.wav.flac", "run partial leaves dog/1.wav.flac out: .* lacks one of the streams timbre"),

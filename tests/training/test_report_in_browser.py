@@ -3,7 +3,7 @@
 import pytest
 
 from tests.browser import browse, find_browser
-from tests.training.showcase import ablation, exhibits
+from tests.training.showcase import ablation, exhibits, robustness
 from tests.training.test_report import _result
 from training.report import render_report
 
@@ -13,6 +13,7 @@ EVIL = (
     "'-alert(3)-'",
     "{{ 7 * 7 }}</style><script>document.title = 'owned'</script>",
 )
+CONDITIONS = ("clean", *(f"recorded noise, {snr_db} dB" for snr_db in (20, 10, 0)), "Vorbis, lowest rate")
 PLAIN = ("bell", "dog", "rain", "wind")
 
 
@@ -31,7 +32,8 @@ def reports(tmp_path_factory):
     for name, labels in {"plain": PLAIN, "evil": EVIL, "many": tuple(f"class {i}" for i in range(40))}.items():
         result = _result(labels).model_copy(update={"ablation": ablation(), "dataset": labels[0]})
         shown = exhibits(labels, uri=f"{labels[0]}/{'long-' * 8}{labels[1]}", n_points=len(labels) * 3)
-        (folder / f"{name}.html").write_text(render_report(result, shown), encoding="utf-8")
+        hard = robustness(uri=labels[0], streams=tuple(f"stream{i}" for i in range(4)), conditions=CONDITIONS)
+        (folder / f"{name}.html").write_text(render_report(result, shown, hard), encoding="utf-8")
     return folder
 
 

@@ -29,7 +29,9 @@ from training.report.figures import (
     score_axis,
     score_panel,
 )
+from training.report.robustness import view_robustness
 from training.results import Comparison, Interval, ModelResult, RunResult
+from training.robustness.document import RobustnessResult, read_robustness
 
 REPORT_NAME = "report.html"
 
@@ -37,6 +39,7 @@ _NOTHING = Exhibits()
 
 _SECTIONS = (
     ("ablation", "ablation", "ablation"),
+    ("robustness", "robustness", "robustness"),
     ("shares", "streams", "shares"),
     ("curves", "learning", "panels"),
     ("by-class", "classes", "table"),
@@ -70,12 +73,17 @@ class ConfusionView:
 
 
 def write_report(store: Store, result: RunResult) -> str:
-    """Write `report.html` beside the run's own files, replacing an older one; where it lies."""
-    page = render_report(result, make_exhibits(store, result))
+    """Write `report.html` beside the run's own files, replacing an older one; where it lies.
+
+    It shows a measurement of robustness where the run has one.
+    """
+    with store.open_run(result.run_id) as folder:
+        robustness = read_robustness(folder)
+    page = render_report(result, make_exhibits(store, result), robustness)
     return store.add_to_run(result.run_id, REPORT_NAME, page.encode())
 
 
-def render_report(result: RunResult, exhibits: Exhibits = _NOTHING) -> str:
+def render_report(result: RunResult, exhibits: Exhibits = _NOTHING, robustness: RobustnessResult | None = None) -> str:
     """The report as one HTML document."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -109,6 +117,7 @@ def render_report(result: RunResult, exhibits: Exhibits = _NOTHING) -> str:
         "not_run": sorted(getattr(result, "not_run", {}).items()),
         "timing": list(getattr(result, "timing", {}).items()),
         **_show_ablation(result),
+        "robustness": view_robustness(robustness),
         **_show_exhibits(exhibits),
     }
     return environment.get_template("report.html.j2").render(
