@@ -41,6 +41,18 @@ STREAMS: Mapping[str, StreamKind] = {
     "clap": StreamKind(
         "CLAP embedding", "features.clap.spec:clap_spec", "features.clap.clap:ClapEmbedding", needs_model=True
     ),
+    "hf": StreamKind(
+        "embedding of a Hugging Face audio encoder",
+        "features.hf.spec:hf_spec",
+        "features.hf.encoder:HuggingFaceEmbedding",
+        needs_model=True,
+    ),
+    "onnx": StreamKind(
+        "embedding of an ONNX audio encoder",
+        "features.onnx.spec:onnx_spec",
+        "features.onnx.encoder:OnnxEmbedding",
+        needs_model=True,
+    ),
 }
 
 DEFAULT_STREAMS = ("pitch", "timbre", "neural", "waveform")
