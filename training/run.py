@@ -30,6 +30,7 @@ from storage_schema.regular import read_regular
 from storage_schema.snapshot import Snapshot
 from storage_schema.store import Store
 from training.checkpoint import load_checkpoint, save_checkpoint
+from training.clap import PROBE, ZERO_SHOT
 from training.corpus import Corpus, load_corpus
 from training.fit import make_fabric
 from training.fold import fit_fold
@@ -44,6 +45,7 @@ from training.scoring import RULE
 METRICS, RECIPE, PREDICTIONS = "metrics.json", "recipe.toml", "predictions.parquet"
 MAX_METRICS_BYTES = 512 * 2**20
 """Far above the document of any run; whatever is longer is not read."""
+NOT_THEN = "there were no features of it when the run was made"
 VERSIONS_OF = ("timbrel", "torch", "lightning-fabric", "numpy", "scikit-learn", "safetensors")
 
 PREDICTED = pa.schema(
@@ -117,6 +119,7 @@ def train(
         seed=recipe.fit.seed,
         started_at=started.isoformat(timespec="seconds"),
         memory_bytes=loader.limit_bytes if loader.has_streamed else None,
+        clap=corpus.clap.fingerprint,
     )
     with loader.clock.during("judging"):
         judged, predictions = _judge(name, corpus, models, recipe, efforts, provenance, on_progress)
@@ -174,7 +177,8 @@ def open_finished(
             "others would be drawn, some of which it has learned from"
         )
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(pinned, first.recipe, fingerprints=written.provenance.fingerprints, labels=first.labels)
+    fingerprints, clap = written.provenance.fingerprints, written.provenance.clap
+    corpus = load_corpus(pinned, first.recipe, fingerprints=fingerprints, labels=first.labels, clap=clap)
     on_progress("reading features", 1, 1)
     if [fold.number for fold in corpus.folds] != list(models):
         raise InputError(
@@ -219,7 +223,10 @@ def _judge(
     by_fold = []
     for done, (fold, model) in enumerate(zip(corpus.folds, models, strict=True)):
         on_progress("judging", done, n_steps)
-        by_fold.append(corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks)))
+        found = corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks))
+        aside = {name: baseline for name, baseline in model.baselines.items() if name not in found}
+        found |= corpus.clap.score(aside, fold.test, corpus.task)
+        by_fold.append({name: found[name] for name in [*model.baselines, *found] if name in found})  # baselines first
     on_progress("judging", n_steps - 1, n_steps)
     probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
@@ -238,6 +245,7 @@ def _judge(
         rule=RULE + left_out,
         notes=corpus.notes,
         models=make_rows(models, targets, probabilities, draws, efforts),
+        not_run={name: corpus.clap.not_run.get(name, NOT_THEN) for name in (ZERO_SHOT, PROBE) if name not in draws},
         comparisons=compare(corpus.task, recipe.data.streams, draws),
         provenance=provenance,
     )

@@ -19,8 +19,11 @@ def write_model(folder, config=CONFIG, preprocessor=PREPROCESSOR, weights=b"not 
     return folder
 
 
-def save_tiny_clap(folder, *, fusion=False, nested=False):
-    """A CLAP of random weights and some 100 kB; `nested`: its feature extractor stands in processor_config.json."""
+def save_tiny_clap(folder, *, fusion=False, nested=False, words=False):
+    """A CLAP of random weights and some 100 kB.
+
+    nested: its feature extractor stands in processor_config.json. words: it brings a tokenizer, a byte a token.
+    """
     import torch
     from transformers import ClapConfig, ClapFeatureExtractor, ClapModel
     from transformers.utils import logging
@@ -28,12 +31,12 @@ def save_tiny_clap(folder, *, fusion=False, nested=False):
     logging.disable_progress_bar()
     config = ClapConfig(
         text_config={
-            "vocab_size": 50,
+            "vocab_size": 300,
             "hidden_size": 16,
             "num_hidden_layers": 1,
             "num_attention_heads": 2,
             "intermediate_size": 16,
-            "max_position_embeddings": 40,
+            "max_position_embeddings": 64,
         },
         audio_config={
             "window_size": 4,
@@ -60,6 +63,8 @@ def save_tiny_clap(folder, *, fusion=False, nested=False):
         hop_length=960,
         truncation="fusion" if fusion else "rand_trunc",
     ).save_pretrained(folder)
+    if words:
+        save_tokenizer(folder)
     if nested:
         preprocessor = folder / "preprocessor_config.json"
         (folder / "processor_config.json").write_text(
@@ -67,6 +72,15 @@ def save_tiny_clap(folder, *, fusion=False, nested=False):
         )
         preprocessor.unlink()
     return folder
+
+
+def save_tokenizer(folder, first=()):
+    """RoBERTa's, that of CLAP, without merges; `first`: tokens in front of its alphabet, which shift all others."""
+    from tokenizers.pre_tokenizers import ByteLevel
+    from transformers import RobertaTokenizer
+
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>", *first, *sorted(ByteLevel.alphabet())]
+    RobertaTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[]).save_pretrained(folder)
 
 
 def save_tiny_encoder(folder, kind):

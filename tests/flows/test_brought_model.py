@@ -19,7 +19,7 @@ def empty_cache(tmp_path, monkeypatch):
 def test_models_are_extracted_from_a_folder_and_known_by_their_hash_when_that_is_gone(timbrel, ingested, tmp_path):
     folder = tmp_path / "models"
     models = {
-        "clap": save_tiny_clap(folder / "clap"),
+        "clap": save_tiny_clap(folder / "clap", words=True),
         "hf": save_tiny_encoder(folder / "hf", "wav2vec2"),
         "onnx": save_onnx(folder / "onnx", tiny_onnx()),
     }
@@ -28,6 +28,7 @@ def test_models_are_extracted_from_a_folder_and_known_by_their_hash_when_that_is
     code, out, _ = timbrel("extract", *words, "--workers", 1, *settings)
     assert code == 0
     assert json.loads(out)["computed"] == dict.fromkeys(models, 4)
+    assert json.loads(out)["notes"] == ["clap: 2 labels embedded"]
     names = {}
     for stream, place in models.items():
         code, out, _ = timbrel("weights", "add", place)
@@ -46,6 +47,8 @@ def test_models_are_extracted_from_a_folder_and_known_by_their_hash_when_that_is
     code, out, _ = timbrel("extract", *words, *settings)
     assert code == 0
     assert json.loads(out)["computed"] == dict.fromkeys(models, 0)
+    assert json.loads(out)["notes"] == []
+    assert snapshot.label_embeddings("clap", snapshot.stream("clap").fingerprint).labels == ("high", "low")
     code, out, _ = timbrel("plan", *words, *settings)
     assert code == 0
     assert [one["done"] for one in json.loads(out)["streams"].values()] == [4, 4, 4]
