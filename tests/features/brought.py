@@ -169,6 +169,14 @@ def tiny_onnx(*, shape=(1, 8_000), rate_hz=16_000, dim=4, pooled=True):
     return model
 
 
+def bring_for(stream, folder):
+    """What `model` of a stream may be, of bytes that are always the same."""
+    if stream == "onnx":
+        return str(save_onnx(folder, tiny_onnx()))
+    config = CONFIG if stream == "clap" else {"model_type": "wav2vec2", "hidden_size": DIM}
+    return str(write_model(folder, config=config))
+
+
 def save_onnx(folder, model, name="model.onnx"):
     """The file with `model` in `folder`, which is made."""
     folder.mkdir(parents=True, exist_ok=True)
