@@ -25,8 +25,8 @@ types: $(VENV)/installed-dev  ## mypy --strict
 imports: $(VENV)/installed-dev  ## who may import whom
 	$(BIN)/lint-imports
 
-unit: $(VENV)/installed-dev $(VENV)/browser  ## pytest
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest
+unit: $(VENV)/installed-dev $(VENV)/browser  ## pytest, a file at a time on each of two processes
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 stress: $(VENV)/installed-dev  ## 100 kills at random moments, and many processes at once
 	TIMBREL_KILLS=$${TIMBREL_KILLS:-100} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/pytest tests/stress

@@ -1,7 +1,8 @@
 """What must lie in the weights cache before a stream is extracted: published weights, or a model that was brought."""
 
-from features.brought.bundle import is_brought, verified_folder
+from features.brought.bundle import find_bundle, is_brought, verified_folder
 from features.brought.extras import require_extra
+from features.brought.onnx_file import GRAPH
 from features.weights import weight_path
 from storage_schema.streams import StreamSpec
 
@@ -18,7 +19,7 @@ def ensure_weights(name: str) -> None:
     Raises InputError where that fails; see `features.weights.fetch` and `features.brought.bundle.verified_folder`.
     """
     if is_brought(name):
-        require_extra("hf", "transformers")
+        require_extra(*(("onnx", "onnxruntime") if GRAPH in find_bundle(name).files else ("hf", "transformers")))
         verified_folder(name)
     else:
         weight_path(name)

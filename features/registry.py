@@ -4,28 +4,33 @@ Specs are cheap: `spec_for` reads no weights and imports neither torch nor essen
 """
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 from features.extractor import Extractor
 from storage_schema.errors import InputError
 from storage_schema.fingerprint import Json
 from storage_schema.streams import StreamSpec
 
+if TYPE_CHECKING:
+    from storage_schema.labels import LabelEmbeddings
+
 
 @dataclass(frozen=True)
 class StreamKind:
     """Where a stream's spec function and its extractor class live, as `module:name`.
 
-    needs_model: it has no default, because its parameter `model` names weights that the user brings.
+    needs_model: it has no default, because its parameter `model` names weights that the user brings. words: the
+    module with `words_read_by` and `embed_labels`, where the model knows words too.
     """
 
     summary: str
     spec: str
     extractor: str
     needs_model: bool = False
+    words: str | None = None
 
 
 STREAMS: Mapping[str, StreamKind] = {
@@ -39,7 +44,23 @@ STREAMS: Mapping[str, StreamKind] = {
     ),
     "logmel": StreamKind("log-mel spectrogram", "features.logmel:logmel_spec", "features.logmel:LogMel"),
     "clap": StreamKind(
-        "CLAP embedding", "features.clap.spec:clap_spec", "features.clap.clap:ClapEmbedding", needs_model=True
+        "CLAP embedding",
+        "features.clap.spec:clap_spec",
+        "features.clap.clap:ClapEmbedding",
+        needs_model=True,
+        words="features.clap.words",
+    ),
+    "hf": StreamKind(
+        "embedding of a Hugging Face audio encoder",
+        "features.hf.spec:hf_spec",
+        "features.hf.encoder:HuggingFaceEmbedding",
+        needs_model=True,
+    ),
+    "onnx": StreamKind(
+        "embedding of an ONNX audio encoder",
+        "features.onnx.spec:onnx_spec",
+        "features.onnx.encoder:OnnxEmbedding",
+        needs_model=True,
     ),
 }
 
@@ -72,6 +93,19 @@ def load_extractor(spec: StreamSpec) -> Extractor:
             f"{own.fingerprint}; extract it again, or use the version that wrote it"
         )
     return cast(Extractor, _resolve(_kind(spec.stream).extractor)(own))  # type: ignore[operator]
+
+
+def words_read_by(spec: StreamSpec) -> Mapping[str, str]:
+    """What the model of `spec` reads words with, by hash; nothing where it knows none. Reads no weights."""
+    words = _kind(spec.stream).words
+    return cast(Mapping[str, str], import_module(words).words_read_by(spec)) if words else {}
+
+
+def embed_labels(spec: StreamSpec, labels: Sequence[str]) -> "LabelEmbeddings":
+    """What the model of `spec`, which knows words, makes of `labels`. InputError where it cannot be loaded."""
+    words = _kind(spec.stream).words
+    assert words is not None, "asked of a model that knows no words"
+    return cast("LabelEmbeddings", import_module(words).embed_labels(spec, labels))
 
 
 def _kind(stream: str) -> StreamKind:

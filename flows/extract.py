@@ -12,6 +12,7 @@ from prefect.cache_policies import NO_CACHE
 from features.registry import DEFAULT_STREAMS, spec_for
 from flows.display import on_progress
 from pipeline.extraction import ExtractionReport, run_extraction
+from pipeline.labels import write_labels
 from pipeline.plan import plan_extraction
 from storage_schema.fingerprint import Json
 from storage_schema.store import open_store
@@ -25,7 +26,9 @@ def extract_task(
     store = open_store(store_uri)
     specs = [spec_for(stream, parameters.get(stream)) for stream in streams]
     plan = plan_extraction(store.snapshot(), specs)
-    return run_extraction(store, plan, n_workers=n_workers, on_progress=on_progress)
+    report = run_extraction(store, plan, n_workers=n_workers, on_progress=on_progress)
+    write_labels(store, specs)
+    return report
 
 
 @flow(name="timbrel-extract", validate_parameters=False)

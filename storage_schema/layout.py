@@ -2,7 +2,7 @@
 
     timbrel.json                          schema version, creation time; what makes a folder a store
     clips/, extractions/                  Delta tables
-    streams/<stream>/<fingerprint>/       spec.json, parts/<part_id>.zarr/
+    streams/<stream>/<fingerprint>/       spec.json, parts/<part_id>.zarr/, labels.parquet where its model knows words
     runs/<run_id>/                        a training run
 
 Every name that comes from outside is checked before it becomes part of a key, so that none leads out of the store.
@@ -29,6 +29,10 @@ def stream_key(stream: str, fingerprint: str) -> str:
 
 def spec_key(stream: str, fingerprint: str) -> str:
     return f"{stream_key(stream, fingerprint)}/spec.json"
+
+
+def labels_key(stream: str, fingerprint: str) -> str:
+    return f"{stream_key(stream, fingerprint)}/labels.parquet"
 
 
 def parts_key(stream: str, fingerprint: str) -> str:

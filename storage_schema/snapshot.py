@@ -15,6 +15,7 @@ import pyarrow as pa
 from storage_schema import catalogue
 from storage_schema.errors import InputError
 from storage_schema.files import Files
+from storage_schema.labels import LabelEmbeddings, read_label_embeddings
 from storage_schema.layout import CLIPS as CLIPS_KEY
 from storage_schema.layout import EXTRACTIONS as EXTRACTIONS_KEY
 from storage_schema.parts import list_parts
@@ -157,6 +158,10 @@ class Snapshot:
     def spec(self, stream: str, fingerprint: str) -> StreamSpec:
         """The description that was written with the stream. Raises StoreError where it is lost or was changed."""
         return read_spec(self.files, stream, fingerprint)
+
+    def label_embeddings(self, stream: str, fingerprint: str) -> LabelEmbeddings | None:
+        """What the stream's model makes of labels, as it lies there now. Raises StoreError where it is damaged."""
+        return read_label_embeddings(self.files, stream, fingerprint)
 
     def part_ids(self, stream: str, fingerprint: str) -> set[str]:
         """The parts of a stream that a row names."""

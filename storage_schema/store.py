@@ -18,6 +18,7 @@ import pyarrow as pa
 from storage_schema import catalogue
 from storage_schema.errors import InputError, StoreError
 from storage_schema.files import SCRATCH, BucketFiles, Files, LocalFiles
+from storage_schema.labels import LabelEmbeddings, write_label_embeddings
 from storage_schema.layout import CLIPS as CLIPS_KEY
 from storage_schema.layout import EXTRACTIONS as EXTRACTIONS_KEY
 from storage_schema.layout import MARKER, RUNS, run_key, spec_key
@@ -117,6 +118,11 @@ class Store:
             self.commit(found)
             n_adopted += len(found)
         return n_adopted
+
+    def write_label_embeddings(self, spec: StreamSpec, found: LabelEmbeddings) -> None:
+        """Put what the stream's model makes of labels beside the stream. Raises StoreError where that fails."""
+        with self._said(f"the labels of stream {spec.stream} cannot be written"):
+            write_label_embeddings(self.files, spec.stream, spec.fingerprint, found)
 
     @contextmanager
     def new_run(self, run_id: str) -> Iterator[Path]:

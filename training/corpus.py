@@ -5,7 +5,7 @@ left out and counted, but is never filled in.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,7 @@ from storage_schema.errors import InputError
 from storage_schema.reader import StreamReader
 from storage_schema.snapshot import Snapshot
 from storage_schema.streams import StreamSpec
+from training.clap import Clap, find_clap
 from training.loader import FrameSource, Loader
 from training.memory import default_memory
 from training.notes import copies_note, masked_notes, split_notes
@@ -28,6 +29,7 @@ class Corpus:
 
     targets: (n_clips, n_labels) float32 of 0 and 1. ticks: (n_clips,) int64 lengths in milliseconds.
     `n_left_out` counts the clips that the recipe let go for want of a stream; `notes` are what else must be known.
+    `clap` is what the CLAP baselines go by, whether the recipe names that stream or not.
     """
 
     task: Task
@@ -39,6 +41,7 @@ class Corpus:
     folds: tuple[Fold, ...]
     n_left_out: int
     notes: tuple[str, ...] = ()
+    clap: Clap = field(default_factory=Clap)
 
     @property
     def specs(self) -> dict[str, StreamSpec]:
@@ -60,12 +63,14 @@ def load_corpus(
     fingerprints: Mapping[str, str],
     labels: Sequence[str] | None = None,
     memory_bytes: int | None = None,
+    clap: str | None = None,
 ) -> Corpus:
     """The clips and streams that `recipe` names; no features are read yet.
 
     fingerprints: the fingerprint wanted of each stream; the one extracted last where it is not named. labels: those
     of a model to be judged, in its order; taken from the clips otherwise. memory_bytes: what features may take, by
-    default half of what is free.
+    default half of what is free. clap: the fingerprint of the embeddings that CLAP's baselines go by, those extracted
+    last where it is not named.
     Raises InputError for an unknown dataset or label, a missing stream or feature, a leak between the sides of a split,
     and labels that do not fit the task or the model.
     """
@@ -93,7 +98,8 @@ def load_corpus(
     notes = copies_note(len(readable) - len(distinct))
     notes += masked_notes({stream: int(np.sum(source.n_frames == 0)) for stream, source in sources.items()})
     notes += split_notes(examples, folds, known, learns_validation=recipe.fit.refit)
-    return Corpus(task, known, tuple(examples), targets, ticks, loader, tuple(folds), n_left_out, notes)
+    heard_by_clap = find_clap(snapshot, clip_ids, uris, known, loader, clap)
+    return Corpus(task, known, tuple(examples), targets, ticks, loader, tuple(folds), n_left_out, notes, heard_by_clap)
 
 
 def covered_examples(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from storage_schema.progress import OnProgress
 from training.baselines import LinearModel, logistic_regression, majority, pool_chunk
+from training.clap import CLAP, PROBE
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.fusion import Fusion, fit_fusion
@@ -89,14 +90,15 @@ def fit_late(corpus: Corpus, fold: Fold, recipe: Recipe, scores: Mapping[str, to
 def _fit_baselines(
     corpus: Corpus, clips: NDArray[np.int64], seconds: dict[str, float], on_step: "_OnStep"
 ) -> dict[str, LinearModel]:
-    """The commonest class, then logistic regression on each stream and on all; adds their times to `seconds`."""
+    """The commonest class, logistic regression on each stream and on all, then CLAP; adds their times to `seconds`."""
     targets = corpus.targets[clips]
     baselines = {MAJORITY: majority(targets, corpus.task)}
     seconds[MAJORITY] = 0.0
     pooled: dict[str, NDArray[np.float32]] = {}
     for stream in corpus.loader.sources:
         pooled |= corpus.loader.each([stream], clips, pool_chunk)
-    plans: dict[str, tuple[str, ...]] = {f"pooled {stream}": (stream,) for stream in pooled}
+    probed = {CLAP} if corpus.clap.loader is not None else set()  # fitted below, under its own name
+    plans: dict[str, tuple[str, ...]] = {f"pooled {stream}": (stream,) for stream in pooled if stream not in probed}
     if len(pooled) > 1:
         plans["pooled streams, side by side"] = tuple(pooled)
     for done, (name, streams) in enumerate(plans.items()):
@@ -105,7 +107,10 @@ def _fit_baselines(
         features = np.concatenate([pooled[stream] for stream in streams], axis=1)
         baselines[name] = logistic_regression(streams, features, targets, corpus.task)
         seconds[name] = time.monotonic() - started
-    return baselines
+    started = time.monotonic()
+    found = corpus.clap.fit(clips, targets, corpus.task)
+    seconds |= {name: time.monotonic() - started if name == PROBE else 0.0 for name in found}
+    return baselines | found
 
 
 _OnStep = Callable[[int, int], None]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from training.baselines import pool_clips
 from training.bootstrap import N_RESAMPLES, Draws, draw, intervals, paired_difference
+from training.clap import ZERO_SHOT
 from training.encoders import n_parameters
 from training.fusion import Fusion, fuse
 from training.joint import JointModel
@@ -51,7 +52,8 @@ def score_clips(
     owner = owners(windows)
     found: dict[str, NDArray[np.float32]] = {}
     pooled = {stream: pool_clips(frames[stream], clips.tolist()) for stream in model.specs if model.baselines}
-    for name, baseline in model.baselines.items():
+    heard = {name: one for name, one in model.baselines.items() if set(one.streams) <= set(pooled)}  # CLAP may be aside
+    for name, baseline in heard.items():
         columns = [pooled[stream] for stream in baseline.streams] or [np.zeros((len(clips), 0), np.float32)]
         found[name] = baseline.probabilities(np.concatenate(columns, axis=1), model.task)
     scores = {stream: window_scores(encoder, frames[stream], windows) for stream, encoder in model.encoders.items()}
@@ -124,7 +126,7 @@ def _row(
     n_clips = targets.sum(axis=0).astype(int)
     weights = [model.fusion.weights for model in models if isinstance(model.fusion, Fusion)]
     if name in first.baselines:
-        size = first.baselines[name].n_parameters
+        size = 0 if name == ZERO_SHOT else first.baselines[name].n_parameters
     elif name == FUSION and isinstance(first.fusion, JointModel):
         size = n_parameters(first.fusion)
     elif name == FUSION:

@@ -96,7 +96,7 @@ class Provenance(_Document):
     """All that is needed to repeat the run.
 
     `memory_bytes` is the limit on the features in memory, where there were more of them: the order in which clips are
-    shown then depends on it.
+    shown then depends on it. `clap` is the fingerprint of the embeddings that CLAP's baselines went by.
     """
 
     snapshot: str
@@ -106,14 +106,16 @@ class Provenance(_Document):
     seed: int
     started_at: str
     memory_bytes: int | None = None
+    clap: str | None = None
 
 
 class RunResult(_Document):
     """One training run over one or more folds.
 
     `headline` names the metric that the table and the plots show. `notes` are sentences about the clips without which
-    the figures would mislead, see `training.notes`. `timing` divides the wall time in seconds into "reading" (waiting
-    for the store), "batches" (making a model's inputs in training), "fitting", "judging" and "rest".
+    the figures would mislead, see `training.notes`. `not_run` maps a baseline that was not run to why. `timing` divides
+    the wall time in seconds into "reading" (waiting for the store), "batches" (making a model's inputs in training),
+    "fitting", "judging" and "rest".
     """
 
     run_id: str
@@ -128,6 +130,7 @@ class RunResult(_Document):
     rule: str
     notes: tuple[str, ...] = ()
     models: tuple[ModelResult, ...]
+    not_run: dict[str, str] = {}
     comparisons: tuple[Comparison, ...]
     ablation: tuple[AblationRow, ...] = ()
     timing: dict[str, float] = {}

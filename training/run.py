@@ -89,7 +89,8 @@ def train(
         raise InputError(f"there is a run {name!r} in the store at {store.uri} already; choose another run id")
     fabric = make_fabric(device)
     on_progress("reading features", 0, 1)
-    corpus = load_corpus(pinned, recipe, fingerprints=fingerprints, memory_bytes=memory_bytes)
+    clap = begun.provenance.clap if begun else None
+    corpus = load_corpus(pinned, recipe, fingerprints=fingerprints, memory_bytes=memory_bytes, clap=clap)
     loader = corpus.loader
     if loader.fits(loader.sources):
         loader.hold(tuple(loader.sources))
@@ -102,6 +103,7 @@ def train(
         seed=recipe.fit.seed,
         started_at=started.isoformat(timespec="seconds"),
         memory_bytes=loader.limit_bytes,
+        clap=corpus.clap.fingerprint,
     )
     unfinished = begun or begin(store, name, provenance)
     asked = [(variant.fusion, variant.streams) for variant in variants]
@@ -190,6 +192,7 @@ def open_finished(
         fingerprints=written.provenance.fingerprints,
         labels=first.labels,
         memory_bytes=memory_bytes,
+        clap=written.provenance.clap,
     )
     on_progress("reading features", 1, 1)
     if [fold.number for fold in corpus.folds] != list(models):

@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from storage_schema.progress import OnProgress
+from training.clap import PROBE, ZERO_SHOT
 from training.corpus import Corpus
 from training.judge import Effort, compare, draw_all, make_rows, score_clips
 from training.loader import Chunk
@@ -19,6 +20,7 @@ from training.results import Provenance, RunResult
 from training.scoring import RULE
 
 PREDICTIONS = "predictions.parquet"
+NOT_THEN = "there were no features of it when the run was made"
 PREDICTED = pa.schema(
     [
         pa.field("clip_id", pa.string()),
@@ -46,7 +48,10 @@ def judge_run(
     by_fold = []
     for done, (fold, model) in enumerate(zip(corpus.folds, models, strict=True)):
         on_progress("judging", done, n_steps)
-        by_fold.append(corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks)))
+        found = corpus.loader.each(tuple(model.specs), fold.test, partial(_score, model, corpus.ticks))
+        aside = {name: baseline for name, baseline in model.baselines.items() if name not in found}
+        found |= corpus.clap.score(aside, fold.test, corpus.task)
+        by_fold.append({name: found[name] for name in [*model.baselines, *found] if name in found})  # baselines first
     on_progress("judging", n_steps - 1, n_steps)
     probabilities = {name: np.concatenate([found[name] for found in by_fold]) for name in by_fold[0]}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
@@ -65,6 +70,7 @@ def judge_run(
         rule=RULE + left_out,
         notes=corpus.notes,
         models=make_rows(models, targets, probabilities, draws, efforts),
+        not_run={name: corpus.clap.not_run.get(name, NOT_THEN) for name in (ZERO_SHOT, PROBE) if name not in draws},
         comparisons=compare(corpus.task, recipe.data.streams, draws),
         provenance=provenance,
     )

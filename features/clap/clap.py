@@ -6,8 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from features.brought.bundle import verified_folder
-from features.brought.extras import require_extra
+from features.brought.pretrained import load_pretrained
 from features.extractor import Waveform
 from storage_schema.errors import InputError
 from storage_schema.streams import Arrays, StreamSpec
@@ -18,11 +17,12 @@ class ClapEmbedding:
 
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
-        self._model, self._preprocess = load_clap(str(spec.parameters["model"]))
+        name = str(spec.parameters["model"])
+        self._model, self._preprocess = load_pretrained(name, "ClapModel", "ClapFeatureExtractor")
         self._n_samples = self._preprocess.max_length_s * spec.grid.sample_rate_hz
         if self._preprocess.sampling_rate != spec.grid.sample_rate_hz:
             raise InputError(
-                f"the model {spec.parameters['model']} is read with {self._preprocess.sampling_rate} Hz, where its "
+                f"the model {name} is read with {self._preprocess.sampling_rate} Hz, where its "
                 f"files say {spec.grid.sample_rate_hz}; take another model"
             )
 
@@ -42,31 +42,3 @@ class ClapEmbedding:
                 found = self._model.get_audio_features(inputs["input_features"].float(), is_longer=never_longer)
             rows[i] = found.pooler_output[0].numpy()
         return rows
-
-
-def load_clap(name: str) -> tuple[Any, Any]:
-    """The model and its feature extractor, from the cache, without the network. InputError where that fails."""
-    folder = verified_folder(name)
-    require_extra("hf", "transformers")
-    from transformers import ClapFeatureExtractor, ClapModel
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
-    try:
-        model, report = ClapModel.from_pretrained(
-            folder,
-            local_files_only=True,
-            use_safetensors=True,
-            trust_remote_code=False,
-            attn_implementation="eager",  # a config may name code on the hub here
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-        preprocess = ClapFeatureExtractor.from_pretrained(folder, local_files_only=True)
-    except Exception as error:  # the library raises anything
-        reason = next(iter(str(error).strip().splitlines()), "it gives no reason")
-        raise InputError(f"the model {name} cannot be loaded: {type(error).__name__}: {reason}") from error
-    if report["missing_keys"]:
-        raise InputError(f"the model {name} lacks the weights {', '.join(sorted(report['missing_keys'])[:3])}")
-    return model.eval(), preprocess

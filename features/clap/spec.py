@@ -3,10 +3,7 @@
 Source: Wu et al., "Large-scale contrastive language-audio pretraining", ICASSP 2023, as in transformers' ClapModel.
 """
 
-from collections.abc import Mapping
-
-from features.brought.bundle import read_document
-from features.brought.sources import CONFIG, bundle_of, preprocessor_of
+from features.brought.sources import CONFIG, bundle_of, config_of, preprocessor_of, whole_number
 from storage_schema.errors import InputError
 from storage_schema.streams import ArraySpec, StreamSpec
 from storage_schema.timebase import FrameGrid
@@ -22,16 +19,18 @@ def clap_spec(model: str = "", hop_s: float | None = None) -> StreamSpec:
     Raises InputError where there is no such model, or the hop is longer than the window.
     """
     bundle = bundle_of(model, "clap")
-    config = read_document(bundle.folder / CONFIG)
+    config = config_of(bundle)
     settings, file = preprocessor_of(bundle)
     if config.get("model_type") != "clap":
         raise InputError(
             f"the model {bundle.name} is of the type {config.get('model_type')!r}, where clap was expected"
         )
     where = f"{CONFIG} or {file} of the model {bundle.name}"
-    rate_hz = _whole(settings, "sampling_rate", 48_000, 768_000, where)  # what is left out is the library's default
-    window_s = _whole(settings, "max_length_s", 10, LONGEST_S, where)
-    dim = _whole(config, "projection_dim", 512, 65_536, where)
+    rate_hz = whole_number(
+        settings, "sampling_rate", 48_000, 768_000, where
+    )  # what is left out is the library's default
+    window_s = whole_number(settings, "max_length_s", 10, LONGEST_S, where)
+    dim = whole_number(config, "projection_dim", 512, 65_536, where)
     hop_s = window_s / 2 if hop_s is None else hop_s
     if isinstance(hop_s, bool) or not isinstance(hop_s, int | float) or not 0 < hop_s <= window_s:
         raise InputError(f"hop_s of clap is a number of seconds up to the window's {window_s}, not {hop_s!r}")
@@ -52,10 +51,3 @@ def clap_spec(model: str = "", hop_s: float | None = None) -> StreamSpec:
         parameters={"model": bundle.name, "hop_s": float(hop_s)},
         weights=bundle.weights,
     )
-
-
-def _whole(document: Mapping[str, object], name: str, default: int, most: int, where: str) -> int:
-    value = document.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise InputError(f"{name} in {where} is {value!r}; a whole number from 1 to {most} was expected")
-    return value

@@ -40,10 +40,11 @@ def say(text: str) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, title: str | None = None) -> None:
-    """A table; numbers stand on the right."""
+    """A table; numbers stand on the right, with a dash where there is none."""
     table = Table(title=title, title_justify="left", header_style="bold", box=None, pad_edge=False)
     for i, name in enumerate(columns):
-        is_number = bool(rows) and all(isinstance(row[i], int | float) for row in rows)
+        cells = [row[i] for row in rows if row[i] != "–"]
+        is_number = bool(cells) and all(isinstance(cell, int | float) for cell in cells)
         table.add_column(name, justify="right" if is_number else "left", overflow="fold")
     for row in rows:
         table.add_row(*(escape(f"{cell:,}" if isinstance(cell, int) else printable(str(cell))) for cell in row))
@@ -52,10 +53,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, tit
 
 def print_result(result: "RunResult", title: str | None = None) -> None:
     """The table of a run: model, parameters, headline metric with its interval, seconds; comparisons; notes."""
-    rows = [
+    rows: list[tuple[object, ...]] = [
         (model.name, model.n_parameters, share(model.metrics.get(result.headline)), f"{model.seconds:.1f}")
         for model in result.models
     ]
+    rows += [(name, "–", f"not run: {reason}", "–") for name, reason in result.not_run.items()]
     print_table(("stream", "parameters", f"{result.headline} [95 %]", "seconds"), rows, title=title)
     for comparison in result.comparisons:
         say(f"{comparison.name} - {comparison.other}: {points(comparison.difference, ' points')}, paired")

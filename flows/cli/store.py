@@ -140,6 +140,7 @@ def extract_command(
 
     Example: timbrel extract --store features.timbrel --streams pitch,timbre --workers 4
     """
+    from pipeline.labels import write_labels
     from pipeline.plan import plan_extraction
     from storage_schema.store import open_store
 
@@ -158,10 +159,11 @@ def extract_command(
             report = run_extraction(opened, plan, n_workers=workers, limit=limit, on_progress=show)
         n_ok, n_failed, audio_s, elapsed_s = report.n_ok, report.n_failed, report.audio_s, report.elapsed_s
         n_adopted |= report.n_adopted
+    notes = write_labels(opened, specs)
     if as_json:
         failed_before = {stream.spec.stream: stream.n_quarantined for stream in plan.streams}
         computed = {"computed": n_ok, "adopted": n_adopted, "failed": n_failed, "failed_before": failed_before}
-        print_json(computed | {"audio_s": audio_s, "elapsed_s": elapsed_s})
+        print_json(computed | {"audio_s": audio_s, "elapsed_s": elapsed_s, "notes": notes})
     else:
         rows = [
             (
@@ -176,6 +178,8 @@ def extract_command(
         print_table(("stream", "coverage", "computed", "failed", "failed before"), rows)
         if any(n_adopted.values()):
             say(f"{sum(n_adopted.values()):,} were there already, computed by a run that did not live to commit them")
+        for note in notes:
+            say(note)
         if audio_s:
             say(f"{hours(audio_s)} of audio in {hours(elapsed_s)}: {audio_s / elapsed_s:.1f} times real time")
         if plan.n_quarantined or any(n_failed.values()):

@@ -65,11 +65,13 @@ def pull_command(
 def add_command(
     model: Annotated[
         str,
-        typer.Argument(help="A Hugging Face folder, or a hub id such as laion/clap-htsat-unfused.", metavar="MODEL"),
+        typer.Argument(
+            help="A Hugging Face folder, a hub id such as laion/clap-htsat-unfused, or an ONNX file.", metavar="MODEL"
+        ),
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Copy a model into the cache and print the name to give to --set clap.model=, the same on every machine.
+    """Copy a model into the cache and print the name for --set clap.model= (hf, onnx), the same on every machine.
 
     Example: timbrel weights add laion/clap-htsat-unfused
     """

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -70,13 +71,22 @@ def workspace(tmp_path_factory):
     return folder
 
 
-def timbrel(workspace, *words, expect=0):
-    """Run the command in a process of its own, as a user would; returns its standard output."""
-    return timbrel_out_err(workspace, *words, expect=expect)[0]
+@pytest.fixture
+def timbrel_json(workspace, timbrel_here, monkeypatch):  # noqa: F811 - the fixture
+    """Call `timbrel WORDS... --json` in this process, in the workspace and on its store; returns the document."""
+    monkeypatch.chdir(workspace)
+    monkeypatch.setenv("TIMBREL_STORE", str(workspace / "store"))
+
+    def call(*words, expect=0):
+        code, out, err = timbrel_here(*words, "--json")
+        assert code == expect, err
+        return json.loads(out)
+
+    return call
 
 
 def timbrel_out_err(workspace, *words, expect=0):
-    """The same; returns its standard output and its standard error."""
+    """Run the command in a process of its own, as a user would; returns its standard output and standard error."""
     command = _command(words)
     done = subprocess.run(
         command, check=False, env=_environment(workspace), cwd=workspace, capture_output=True, text=True, timeout=300
@@ -104,13 +114,35 @@ def interrupt_timbrel(workspace, when, *words):
     return process.returncode, rest
 
 
+def timbrel_one_after_another(workspace, *commands):
+    """Run several commands in one process, for which Prefect starts once; (exit code, stdout, stderr) of each."""
+    call = [sys.executable, "-c", _ONE_AFTER_ANOTHER, json.dumps([[*map(str, words)] for words in commands])]
+    done = subprocess.run(
+        call, check=True, env=_environment(workspace), cwd=workspace, capture_output=True, text=True, timeout=300
+    )
+    (outs, codes), (errs, _) = ((parts[:-1:2], parts[1::2]) for parts in map(_END.split, (done.stdout, done.stderr)))
+    assert len(outs) == len(errs) == len(commands)
+    return [*zip(map(int, codes), outs, errs, strict=True)]
+
+
+_END = re.compile(r"<<exit (\d+)>>\n")
+_ONE_AFTER_ANOTHER = """
+import json, sys
+from flows.cli.main import main
+for words in json.loads(sys.argv[1]):
+    sys.argv, code = ["timbrel", *words], 0
+    try:
+        main()
+    except SystemExit as stop:
+        code = stop.code or 0
+    for stream in (sys.stdout, sys.stderr):
+        print(f"<<exit {code}>>", file=stream, flush=True)
+"""
+
+
 def _command(words):
     return [str(Path(sys.executable).with_name("timbrel")), *map(str, words)]
 
 
 def _environment(workspace):
     return os.environ | {"PREFECT_HOME": str(workspace / "prefect"), "TIMBREL_STORE": str(workspace / "store")}
-
-
-def timbrel_json(workspace, *words, expect=0):
-    return json.loads(timbrel(workspace, *words, "--json", expect=expect))

@@ -3,11 +3,13 @@
 The tests follow one another on one store, as days do; each says what it needs of the one before.
 """
 
+import json
+
 import pyarrow.parquet as pq
 import pytest
 
 from storage_schema import open_store
-from tests.end_to_end.conftest import add_clips, interrupt_timbrel, timbrel, timbrel_json, timbrel_out_err
+from tests.end_to_end.conftest import add_clips, interrupt_timbrel, timbrel_one_after_another, timbrel_out_err
 
 FOUR = {"pitch", "timbre", "neural", "waveform"}
 
@@ -15,7 +17,8 @@ FOUR = {"pitch", "timbre", "neural", "waveform"}
 @pytest.fixture(scope="module")
 def first_run(workspace):
     """The whole flow from nothing."""
-    return timbrel_json(workspace, "run", "esc50", "esc50", "--recipe", "recipe.toml", "--workers", "2")
+    words = ("run", "esc50", "esc50", "--recipe", "recipe.toml", "--workers", "2", "--json")
+    return json.loads(timbrel_out_err(workspace, *words)[0])
 
 
 def test_one_flow_leads_from_recordings_to_a_reported_model(workspace, first_run):
@@ -32,36 +35,38 @@ def test_one_flow_leads_from_recordings_to_a_reported_model(workspace, first_run
     assert all(stream in report for stream in FOUR)
 
 
-def test_second_extract_computes_nothing(workspace, first_run):
-    assert timbrel_json(workspace, "extract")["computed"] == dict.fromkeys(FOUR, 0)
+def test_second_extract_computes_nothing(first_run, timbrel_json):
+    assert timbrel_json("extract")["computed"] == dict.fromkeys(FOUR, 0)
 
 
-def test_training_reads_the_store_alone(workspace, first_run):
+def test_training_reads_the_store_alone(workspace, first_run, timbrel_json):
     (workspace / "esc50").rename(workspace / "elsewhere")
     try:
-        again = timbrel_json(workspace, "train", "recipe.toml")
+        again = timbrel_json("train", "recipe.toml")
     finally:
         (workspace / "elsewhere").rename(workspace / "esc50")
     for before, after in zip(first_run["training"]["models"], again["models"], strict=True):
         assert before["metrics"] == after["metrics"]  # the same recipe, seed and snapshot
 
 
-def test_evaluation_repeats_the_figures(workspace, first_run):
+def test_evaluation_repeats_the_figures(first_run, timbrel_json, timbrel_here):
     run_id = first_run["training"]["run_id"]
-    again = timbrel_json(workspace, "evaluate", run_id)
+    again = timbrel_json("evaluate", run_id)
     for before, after in zip(first_run["training"]["models"], again["models"], strict=True):
         assert before["metrics"] == after["metrics"]
-    assert "fusion" in timbrel(workspace, "evaluate", run_id)
+    code, out, _ = timbrel_here("evaluate", run_id)
+    assert code == 0
+    assert "fusion" in out
 
 
-def test_prediction_from_audio_equals_the_score_from_the_store(workspace, first_run):
+def test_prediction_from_audio_equals_the_score_from_the_store(workspace, first_run, timbrel_json):
     run_id = first_run["training"]["run_id"]
     rows = pq.read_table(workspace / "store" / "runs" / run_id / "predictions.parquet").to_pylist()
     expected = {row["uri"]: row["probabilities"] for row in rows if row["model"] == "fusion"}
     assert len(expected) == 6
     files = [f"esc50/{uri}" for uri in expected]
     (workspace / "broken.wav").write_text("no sound")
-    predictions = timbrel_json(workspace, "predict", run_id, *files, "broken.wav", expect=1)
+    predictions = timbrel_json("predict", run_id, *files, "broken.wav", expect=1)
     labels = first_run["training"]["labels"]
     for prediction, probabilities in zip(predictions[:-1], expected.values(), strict=True):
         assert [prediction["scores"][label] for label in labels] == pytest.approx(probabilities, abs=1e-4)
@@ -77,34 +82,40 @@ def test_door_for_python_opens_without_a_command(workspace, first_run):
     assert dataset.f0_hz.attrs["units"] == "Hz"
 
 
-def test_ten_new_files_cost_ten_clips(workspace, first_run):
+def test_ten_new_files_cost_ten_clips(workspace, first_run, timbrel_json):
     add_clips(workspace / "esc50", 18, 10)
-    assert timbrel_json(workspace, "ingest", "esc50", "esc50")["n_new"] == 10
-    assert timbrel_json(workspace, "extract")["computed"] == dict.fromkeys(FOUR, 10)
+    assert timbrel_json("ingest", "esc50", "esc50")["n_new"] == 10
+    assert timbrel_json("extract")["computed"] == dict.fromkeys(FOUR, 10)
 
 
-def test_one_changed_parameter_of_pitch_costs_the_pitch_stream(workspace, first_run):
-    plan = timbrel_json(workspace, "plan", "--set", "pitch.hop=800", "--no-probe")["streams"]
+def test_one_changed_parameter_of_pitch_costs_the_pitch_stream(first_run, timbrel_json):
+    plan = timbrel_json("plan", "--set", "pitch.hop=800", "--no-probe")["streams"]
     n_clips = plan["pitch"]["clips"]
     assert plan["pitch"]["reasons"] == {"parameter hop 400 -> 800": n_clips}
     assert all(plan[stream]["wanted"] == 0 for stream in FOUR - {"pitch"})
-    computed = timbrel_json(workspace, "extract", "--set", "pitch.hop=800")["computed"]
+    computed = timbrel_json("extract", "--set", "pitch.hop=800")["computed"]
     assert computed == {"pitch": n_clips, "timbre": 0, "neural": 0, "waveform": 0}
 
 
-def test_run_without_a_recipe_only_extracts_and_finds_nothing_to_do(workspace, first_run):
-    document = timbrel_json(workspace, "run", "esc50", "esc50")
+@pytest.fixture(scope="module")
+def later_runs(workspace, first_run):
+    """Exit code, stdout and stderr of a flow without a recipe, and of one with a recipe that asks for what is not."""
+    (workspace / "other.toml").write_text('[data]\ndataset = "another"\n')
+    words = ("run", "esc50", "esc50", "--json")
+    return timbrel_one_after_another(workspace, words, (*words, "--recipe", "other.toml"))
+
+
+def test_run_without_a_recipe_only_extracts_and_finds_nothing_to_do(later_runs):
+    code, out, _ = later_runs[0]
+    assert code == 0
+    document = json.loads(out)
     assert document["training"] is None
     assert document["ingest"]["n_new"] == 0
     assert document["extraction"]["n_ok"] == dict.fromkeys(FOUR, 0)
 
 
-def test_what_a_stage_of_the_flow_refuses_is_one_sentence(workspace, first_run):
-    (workspace / "other.toml").write_text('[data]\ndataset = "another"\n')
-    words = ("run", "esc50", "esc50", "--recipe", "other.toml")
-    out, err = timbrel_out_err(workspace, *words, "--json", expect=2)
-    assert out == ""
-    assert err == "timbrel: the store has no dataset 'another'; it has esc50\n"
+def test_what_a_stage_of_the_flow_refuses_is_one_sentence(later_runs):
+    assert later_runs[1] == (2, "", "timbrel: the store has no dataset 'another'; it has esc50\n")
 
 
 def test_interrupted_flow_ends_and_does_not_wait_for_its_server(workspace, first_run):

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from transformers import ClapFeatureExtractor, ClapModel
+from transformers import AutoTokenizer, ClapFeatureExtractor, ClapModel
 
 from features.needed import ensure_weights, needed_weights
-from features.registry import load_extractor, spec_for
+from features.registry import embed_labels, load_extractor, spec_for, words_read_by
 from features.testing.contract import check_extractor, check_prefix
 from storage_schema.errors import InputError
 from tests.features.brought import DIM, RATE_HZ, WINDOW_S, save_tiny_clap, write_model
@@ -26,7 +26,7 @@ def module_cache(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return save_tiny_clap(tmp_path_factory.mktemp("clap"))
+    return save_tiny_clap(tmp_path_factory.mktemp("clap"), words=True)
 
 
 @pytest.fixture(scope="module")
@@ -82,6 +82,30 @@ def test_a_frame_is_the_models_own_embedding_of_its_window(extractor, folder, no
         np.testing.assert_allclose(row, expected, atol=1e-3)  # float16 of numbers below 1
         assert np.linalg.norm(row.astype(np.float32)) == pytest.approx(1, abs=2e-3)
     assert np.abs(np.diff(arrays["embedding"].astype(np.float32), axis=0)).max() > 1e-3  # the windows do differ
+
+
+def test_a_label_is_embedded_in_a_sentence_as_the_model_itself_does(extractor, folder):
+    found = embed_labels(extractor.spec, ["dog_bark", "rain", "{}\U0001f600" + 100 * "long "])
+    assert found.labels[:2] == ("dog_bark", "rain")
+    assert found.prompts[:2] == ("This is a sound of dog bark.", "This is a sound of rain.")
+    assert found.prompts[2].startswith("This is a sound of {}\U0001f600long long ")
+    assert found.vectors.shape == (3, DIM)
+    model, tokenizer = ClapModel.from_pretrained(folder).eval(), AutoTokenizer.from_pretrained(folder)
+    with torch.inference_mode():
+        expected = model.get_text_features(**tokenizer(found.prompts[0], return_tensors="pt")).pooler_output[0].numpy()
+    np.testing.assert_allclose(found.vectors[0], expected / np.linalg.norm(expected), atol=1e-6)
+    np.testing.assert_allclose(np.linalg.norm(found.vectors, axis=1), 1, atol=1e-6)
+    assert found.scale == pytest.approx(float(model.logit_scale_a.detach().exp()))
+    again = embed_labels(extractor.spec, ["rain"])  # whatever stands beside it
+    assert again.vectors.tobytes() == found.vectors[1:2].tobytes()
+    assert set(again.read_by) == {"tokenizer.json", "tokenizer_config.json", "prompt"}
+
+
+def test_a_model_without_a_tokenizer_reads_no_words(extractor, tmp_path):
+    mute = save_tiny_clap(tmp_path / "mute", fusion=True)
+    assert words_read_by(spec_for("clap", {"model": str(mute)})) == {}
+    assert words_read_by(spec_for("waveform")) == {}
+    assert words_read_by(extractor.spec)["tokenizer.json"]
 
 
 def test_what_is_needed_is_one_model_whatever_its_files(extractor):

@@ -6,21 +6,21 @@ import pytest
 from features.registry import DEFAULT_STREAMS, STREAMS, load_extractor, spec_for
 from storage_schema.errors import InputError
 from storage_schema.streams import StreamSpec
-from tests.features.brought import write_model
+from tests.features.brought import bring_for
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "fingerprints.json").read_text())
 
 
 def test_the_golden_file_knows_every_stream():
     assert sorted(GOLDEN) == sorted(STREAMS)
-    assert len(GOLDEN) == 6
+    assert len(GOLDEN) == 8
     assert set(DEFAULT_STREAMS) <= set(STREAMS)
 
 
 @pytest.mark.parametrize("stream", sorted(GOLDEN))
 def test_the_default_fingerprint_is_the_one_that_stores_already_hold(stream, brought_cache, tmp_path):
     # A new fingerprint means days of extraction for whoever has a store: change it only where numbers change.
-    parameters = {"model": str(write_model(tmp_path / "model"))} if STREAMS[stream].needs_model else {}
+    parameters = {"model": bring_for(stream, tmp_path / "model")} if STREAMS[stream].needs_model else {}
     assert spec_for(stream, parameters).fingerprint == GOLDEN[stream]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from features.registry import spec_for
 from storage_schema import open_store
-from tests.features.brought import DIM, save_tiny_clap, write_model
+from tests.features.brought import DIM, save_onnx, save_tiny_clap, save_tiny_encoder, tiny_onnx, write_model
 
 
 @pytest.fixture(autouse=True)
@@ -16,27 +16,42 @@ def empty_cache(tmp_path, monkeypatch):
     monkeypatch.setenv("TIMBREL_CACHE", str(tmp_path / "cache"))
 
 
-def test_clap_is_extracted_from_a_folder_and_known_by_its_hash_when_that_is_gone(timbrel, ingested, audio, tmp_path):
-    folder = save_tiny_clap(tmp_path / "model")
-    words = ("extract", "--store", ingested, "--streams", "clap", "--workers", 1, "--json", "--set")
-    code, out, _ = timbrel(*words, f"clap.model={folder}")
+def test_models_are_extracted_from_a_folder_and_known_by_their_hash_when_that_is_gone(timbrel, ingested, tmp_path):
+    folder = tmp_path / "models"
+    models = {
+        "clap": save_tiny_clap(folder / "clap", words=True),
+        "hf": save_tiny_encoder(folder / "hf", "wav2vec2"),
+        "onnx": save_onnx(folder / "onnx", tiny_onnx()),
+    }
+    words = ("--store", ingested, "--streams", ",".join(models), "--json")
+    settings = [word for stream, place in models.items() for word in ("--set", f"{stream}.model={place}")]
+    code, out, _ = timbrel("extract", *words, "--workers", 1, *settings)
     assert code == 0
-    assert json.loads(out)["computed"] == {"clap": 4}
-    code, out, _ = timbrel("weights", "add", folder)
-    assert code == 0
-    name = out.strip()
+    assert json.loads(out)["computed"] == dict.fromkeys(models, 4)
+    assert json.loads(out)["notes"] == ["clap: 2 labels embedded"]
+    names = {}
+    for stream, place in models.items():
+        code, out, _ = timbrel("weights", "add", place)
+        assert code == 0
+        names[stream] = out.strip()
     shutil.rmtree(folder)
-    stream = open_store(ingested).snapshot().stream("clap")
-    assert stream.spec.fingerprint == spec_for("clap", {"model": name}).fingerprint
-    rows = stream.read(stream.clip_ids[0])["embedding"]
-    assert rows.shape == (1, DIM)  # 0.3 s of sound in blocks of half a second
+    shapes = {"clap": (1, DIM), "hf": (15, 16), "onnx": (2, 4)}  # 0.3 s in blocks of 0.5 s, of 20 ms, of 0.25 s
+    snapshot = open_store(ingested).snapshot()
+    for stream, name in names.items():
+        reader = snapshot.stream(stream)
+        assert reader.spec.fingerprint == spec_for(stream, {"model": name}).fingerprint
+        assert reader.read(reader.clip_ids[0])["embedding"].shape == shapes[stream]
+    rows = snapshot.stream("clap").read(snapshot.stream("clap").clip_ids[0])["embedding"]
     np.testing.assert_allclose(np.linalg.norm(rows.astype(np.float32), axis=1), 1, atol=2e-3)
-    code, out, _ = timbrel(*words, f"clap.model={name}")
+    settings = [word for stream, name in names.items() for word in ("--set", f"{stream}.model={name}")]
+    code, out, _ = timbrel("extract", *words, *settings)
     assert code == 0
-    assert json.loads(out)["computed"] == {"clap": 0}
-    code, out, _ = timbrel("plan", "--store", ingested, "--streams", "clap", "--set", f"clap.model={name}", "--json")
+    assert json.loads(out)["computed"] == dict.fromkeys(models, 0)
+    assert json.loads(out)["notes"] == []
+    assert snapshot.label_embeddings("clap", snapshot.stream("clap").fingerprint).labels == ("high", "low")
+    code, out, _ = timbrel("plan", *words, *settings)
     assert code == 0
-    assert json.loads(out)["streams"]["clap"]["done"] == 4
+    assert [one["done"] for one in json.loads(out)["streams"].values()] == [4, 4, 4]
 
 
 def test_added_models_are_listed_by_name(timbrel, tmp_path):

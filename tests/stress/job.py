@@ -23,7 +23,8 @@ from pipeline.extraction import run_extraction
 from pipeline.plan import plan_extraction
 from storage_schema import open_store
 
-STREAMS = ("waveform", "logmel")
+STREAMS = ("waveform", "timbre")
+"""Both start soon: every job that is killed imports them anew."""
 N_WORKERS = 2
 BATCH_S = 2.0
 COMMIT_EVERY_S = 0.1

@@ -15,7 +15,7 @@ from tests.stress.conftest import contents, damages, write_clips
 from tests.stress.kills import ROOT, read
 
 N_BEFORE, N_AFTER = 60, 30
-STREAMS = {"waveform", "logmel"}
+STREAMS = {"waveform", "timbre"}
 _PATIENCE_S = 300
 
 

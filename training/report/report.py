@@ -114,7 +114,7 @@ def render_report(result: RunResult, exhibits: Exhibits = _NOTHING, robustness: 
         "weight_scale": axis([0.0, *(w for model in models for w in model.fusion_weights.values())]),
         "table": _score_table(models, lead),
         "confusion": _confusion(result.labels, lead),
-        "not_run": sorted(getattr(result, "not_run", {}).items()),
+        "not_run": list(result.not_run.items()),
         "timing": list(getattr(result, "timing", {}).items()),
         **_show_ablation(result),
         "robustness": view_robustness(robustness),

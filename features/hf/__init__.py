@@ -1,0 +1,1 @@
+"""Any audio encoder of Hugging Face transformers, without code of its own."""

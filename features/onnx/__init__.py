@@ -1,0 +1,1 @@
+"""Any audio encoder as an ONNX file that takes a waveform."""
