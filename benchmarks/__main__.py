@@ -1,0 +1,44 @@
+"""`python -m benchmarks [ROW ...]`: run rows (all by default), print the table, keep a JSON under benchmarks/results."""
+
+import argparse
+import json
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from benchmarks.kernels import aisfx_row, crepe_row
+from benchmarks.measure import Row, result_document
+from benchmarks.table import draw_table
+
+RESULTS = Path(__file__).parent / "results"
+
+ROWS: dict[str, Callable[[], Row]] = {
+    "crepe-full": partial(crepe_row, "full"),
+    "crepe-tiny": partial(crepe_row, "tiny"),
+    "aisfx": aisfx_row,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which, of {', '.join(ROWS)}")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.rows) - set(ROWS))
+    if unknown:
+        parser.error(f"no row {', '.join(unknown)}; choose from {', '.join(ROWS)}")
+    torch.set_num_threads(1)
+    rows = []
+    for name in arguments.rows or ROWS:
+        rows.append(ROWS[name]())
+        print(draw_table(rows[-1:]), flush=True)
+    document = result_document(rows)
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{document['finished_at'].replace(':', '').replace('+0000', 'Z')}.json"
+    file.write_text(json.dumps(document, indent=1) + "\n")
+    print(f"\n{draw_table(rows)}\n\n{file}")
+
+
+if __name__ == "__main__":
+    main()
