@@ -1,4 +1,4 @@
-"""`python -m benchmarks [ROW ...]`: run rows (all by default), print the table, keep a JSON under benchmarks/results."""
+"""`python -m benchmarks [ROW ...]`: run rows, print the table, keep a JSON under benchmarks/results."""
 
 import argparse
 import json

