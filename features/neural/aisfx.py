@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from features.extractor import Waveform
 from features.neural.network import BLOCKS_PER_BATCH, embed_blocks, load_network
-from features.neural.spec import BLOCK_FRAMES, EMBEDDING_LENGTH, HOP_FRAMES
+from features.neural.spec import BLOCK_FRAMES, EMBEDDING_LENGTH, HOP_FRAMES, SPECTRUM_HOP
 from features.neural.spectrogram import N_MELS, log_mel_frames
 from features.weights import weight_path
 from storage_schema.streams import Arrays, StreamSpec
@@ -27,6 +27,10 @@ class AisfxEmbedding:
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
         self._network = load_network(weight_path("aisfx"))
+
+    @property
+    def reach(self) -> int:
+        return BLOCK_FRAMES * SPECTRUM_HOP
 
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         lengths = [self.spec.grid.n_frames(len(waveform)) for waveform in waveforms]

@@ -33,6 +33,10 @@ class CrepePitch:
         path = weight_path(f"crepe-{spec.parameters['model']}")
         self._network = network.build_network(torch.load(path, map_location="cpu", weights_only=True))
 
+    @property
+    def reach(self) -> int:
+        return FRAME_LENGTH // 2
+
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         """One clip's arrays a waveform at 16 kHz, as `pitch_spec` describes them."""
         lengths = [self.spec.grid.n_frames(len(waveform)) for waveform in waveforms]

@@ -63,6 +63,10 @@ class EssentiaTimbre:
         self.spec = spec
         self._algorithms = make_algorithms()
 
+    @property
+    def reach(self) -> int:
+        return FRAME_LENGTH // 2 + self.spec.grid.hop  # flux looks at the frame before
+
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         return [
             {"descriptors": describe_waveform(waveform, self.spec.grid, self._algorithms)} for waveform in waveforms
