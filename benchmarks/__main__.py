@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.kernels import aisfx_row, crepe_row
+from benchmarks.kernels import aisfx_row, crepe_row, timbre_row
 from benchmarks.measure import Row, result_document
 from benchmarks.memory import memory_row
 from benchmarks.table import draw_table
@@ -19,6 +19,7 @@ ROWS: dict[str, Callable[[], Row]] = {
     "crepe-full": partial(crepe_row, "full"),
     "crepe-tiny": partial(crepe_row, "tiny"),
     "aisfx": aisfx_row,
+    "timbre": timbre_row,
     "memory": memory_row,
 }
 

@@ -14,7 +14,10 @@ from features.neural.aisfx import AisfxEmbedding
 from features.neural.spec import aisfx_spec
 from features.pitch import network as crepe
 from features.pitch.spec import pitch_spec
+from features.timbre import essentia
+from features.timbre.spec import SAMPLE_RATE_HZ, timbre_spec
 from features.weights import weight_path
+from tests.features import plain_timbre
 
 _N_FRAMES = {"full": 128, "tiny": 1024}
 _N_CLIPS = 10
@@ -83,6 +86,36 @@ def aisfx_row() -> Row:
         theirs_s,
         "aisfx 0.1.2",
         {"ms a block": 1e3 * float(np.median(ours_s)) / n_theirs, "smallest cosine": cosine},
+    )
+
+
+def timbre_row() -> Row:
+    """The descriptors against a plain loop over Essentia's algorithms, frame by frame."""
+    clips = [clip[: 3 * SAMPLE_RATE_HZ] for clip in material.waveforms(_N_CLIPS, SAMPLE_RATE_HZ)]
+    clips = [clip for clip in clips if clip.any()]
+    grid, own, plain = timbre_spec().grid, essentia.make_algorithms(), plain_timbre.make_algorithms()
+
+    def ours() -> np.ndarray:
+        return np.concatenate([essentia.describe_waveform(clip, grid, own) for clip in clips])
+
+    def theirs() -> np.ndarray:
+        return np.concatenate([plain_timbre.describe_waveform(clip, grid, plain) for clip in clips])
+
+    found, expected = ours(), theirs()
+    difference = np.abs(found - expected) / (1 + np.abs(expected))
+    ours_s, theirs_s = alternate(ours, theirs)
+    return Row(
+        "timbre",
+        f"95 descriptors, {len(found)} frames of {len(clips)} ESC-10 clips",
+        "at least 1.5",
+        ours_s,
+        theirs_s,
+        "a plain loop over Essentia",
+        {
+            "ms a frame": 1e3 * float(np.median(ours_s)) / len(found),
+            "values that differ by more than 1e-4": int((difference > 1e-4).sum()),
+            "of": int(difference.size),
+        },
     )
 
 
