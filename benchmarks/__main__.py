@@ -3,15 +3,21 @@
 import argparse
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from benchmarks.codecs import codecs_row
 from benchmarks.kernels import aisfx_row, crepe_row, timbre_row
 from benchmarks.measure import Row, result_document
 from benchmarks.memory import memory_row
+from benchmarks.pipeline import script_row, workers_row
+from benchmarks.startup import startup_row
 from benchmarks.table import draw_table
+from benchmarks.training_cache import training_cache_row
+from benchmarks.where import where_row
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -20,7 +26,13 @@ ROWS: dict[str, Callable[[], Row]] = {
     "crepe-tiny": partial(crepe_row, "tiny"),
     "aisfx": aisfx_row,
     "timbre": timbre_row,
+    "pipeline": script_row,
+    "workers": workers_row,
+    "training-cache": training_cache_row,
+    "start-up": startup_row,
+    "bytes": codecs_row,
     "memory": memory_row,
+    "where": where_row,
 }
 
 
@@ -32,14 +44,13 @@ def main() -> None:
     if unknown:
         parser.error(f"no row {', '.join(unknown)}; choose from {', '.join(ROWS)}")
     torch.set_num_threads(1)
-    rows = []
+    rows: list[Row] = []
+    RESULTS.mkdir(exist_ok=True)
+    file = RESULTS / f"{datetime.now(UTC):%Y-%m-%dT%H%M%SZ}.json"
     for name in arguments.rows or ROWS:
         rows.append(ROWS[name]())
         print(draw_table(rows[-1:]), flush=True)
-    document = result_document(rows)
-    RESULTS.mkdir(exist_ok=True)
-    file = RESULTS / f"{document['finished_at'].replace(':', '').replace('+0000', 'Z')}.json"
-    file.write_text(json.dumps(document, indent=1) + "\n")
+        file.write_text(json.dumps(result_document(rows), indent=1) + "\n")  # what was measured stays, come what may
     print(f"\n{draw_table(rows)}\n\n{file}")
 
 
