@@ -6,7 +6,7 @@ same bytes give the same numbers every time on one machine. `features.testing` h
 """
 
 from collections.abc import Sequence
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,3 +26,14 @@ class Extractor(Protocol):
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         """One `Arrays` a waveform, in order, each as `spec.check` wants it."""
         ...
+
+
+@runtime_checkable
+class LocalExtractor(Extractor, Protocol):
+    """One whose frames depend on the samples around them alone, so that a long clip is worked through in pieces.
+
+    `reach` is in samples: frame i depends on no sample but [i * hop - reach, i * hop + reach).
+    """
+
+    @property
+    def reach(self) -> int: ...

@@ -65,6 +65,10 @@ class LogMel:
         self._window = np.hanning(FRAME_LENGTH + 1)[:-1].astype(np.float32)
         self._mel: NDArray[np.float32] = filters.mel(sr=SAMPLE_RATE_HZ, n_fft=FRAME_LENGTH, n_mels=n_mels).T
 
+    @property
+    def reach(self) -> int:
+        return FRAME_LENGTH // 2
+
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         """One clip's spectrogram a waveform at 16 kHz, as `logmel_spec` describes it."""
         return [{"logmel": self._logmel(waveform)} for waveform in waveforms]

@@ -54,6 +54,10 @@ class WaveformFrames:
     def __init__(self, spec: StreamSpec) -> None:
         self.spec = spec
 
+    @property
+    def reach(self) -> int:
+        return self.spec.grid.hop
+
     def extract(self, waveforms: Sequence[Waveform]) -> list[Arrays]:
         """One clip's frames a waveform at 16 kHz, as `waveform_spec` describes them."""
         return [{"samples": _frames(waveform, self.spec.grid)} for waveform in waveforms]

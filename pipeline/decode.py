@@ -74,6 +74,35 @@ def decode_each(path: Location, sample_rates_hz: Collection[int]) -> tuple[dict[
     return found, len(waveform) / own_rate_hz
 
 
+def decode_pieces(path: Location, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
+    """`decode`, piece by piece: laid end to end they are the same samples, and none is longer than some 100 s.
+
+    Raises ClipError as `decode` does, though not before the pieces that were good; a clip too short for the new rate's
+    first sample has no piece.
+    """
+    with _open(path) as file, _sound(path, file) as sound:
+        own_rate_hz = int(sound.samplerate)
+        resampler = None
+        if own_rate_hz != sample_rate_hz:
+            resampler = soxr.ResampleStream(own_rate_hz, sample_rate_hz, 1, dtype="float32", quality="VHQ")
+        is_empty = True
+        for block in _mono_blocks(path, sound):
+            is_empty = False
+            _check_samples(path, block)
+            yield from _checked(path, resampler.resample_chunk(block) if resampler else block)
+        if is_empty:
+            raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+        if resampler:
+            yield from _checked(path, resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+
+
+def _checked(path: Location, piece: NDArray[np.float32]) -> Iterator[NDArray[np.float32]]:
+    """The piece, unless there is nothing in it."""
+    _check_samples(path, piece)
+    if len(piece):
+        yield piece
+
+
 def probe(path: Location) -> AudioInfo:
     """Length, rate and channels by the header alone; only a header that states no length is counted by decoding.
 

@@ -5,21 +5,26 @@ receipt with a kind and a sentence; the others of its batch are not touched by i
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
+from typing import TypeVar
 
-from features.extractor import Extractor, Waveform
+from features.extractor import Extractor, LocalExtractor, Waveform
 from features.registry import load_extractor
 from pipeline.batches import Batch
-from pipeline.decode import decode, hash_file
+from pipeline.decode import decode, decode_pieces, hash_file
 from pipeline.limits import TimeLimit, watchdog
 from pipeline.locations import stat
+from pipeline.pieces import LONG_S, extract_pieces, gather
 from pipeline.plan import WantedClip
-from storage_schema.errors import ClipError
+from storage_schema.errors import ClipError, StoreError
+from storage_schema.spool import Frames
 from storage_schema.store import open_store
 from storage_schema.streams import Arrays, StreamSpec
 from storage_schema.tables import ExtractionRow
+
+T = TypeVar("T")
 
 
 def extract_batch(store_uri: str, batch: Batch, limit: TimeLimit | None = None) -> list[ExtractionRow]:
@@ -31,20 +36,27 @@ def extract_batch(store_uri: str, batch: Batch, limit: TimeLimit | None = None) 
     written; whatever is wrong with a clip is a receipt.
     """
     store = open_store(store_uri)
-    spec = batch.spec
+    spec, rate_hz = batch.spec, batch.spec.grid.sample_rate_hz
     extractor = _extractor(spec.to_json())
     started = time.perf_counter()  # once a worker, loading is no share of any clip
 
     receipts: list[ExtractionRow] = []
     waveforms: dict[str, Waveform] = {}
-    features: dict[str, Arrays] = {}
+    features: dict[str, Mapping[str, Frames]] = {}
+    n_samples: dict[str, int] = {}
     with watchdog(limit, batch.clips) as lengthen:
         for clip in batch.clips:
             try:
-                waveforms[clip.clip_id] = _waveform(clip, spec.grid.sample_rate_hz)
+                if isinstance(extractor, LocalExtractor) and (clip.duration_s or 0.0) > LONG_S:
+                    features[clip.clip_id], n_samples[clip.clip_id] = _in_pieces(extractor, clip, lengthen)
+                    continue
+                waveforms[clip.clip_id] = _from_first_good_path(clip, lambda path: decode(path, rate_hz))
+                n_samples[clip.clip_id] = len(waveforms[clip.clip_id])
+            except _ExtractorError as error:
+                receipts.append(_failed(clip.clip_id, spec, "extract", error))
             except ClipError as error:
                 receipts.append(_failed(clip.clip_id, spec, "decode", error))
-        total_s = sum(map(len, waveforms.values())) / spec.grid.sample_rate_hz
+        total_s = sum(n_samples.values()) / rate_hz
         lengthen(total_s)
         paths = {clip.clip_id: clip.paths[0] for clip in batch.clips}
         for clip_id, arrays in zip(waveforms, extract_checked(extractor, list(waveforms.values())), strict=True):
@@ -56,7 +68,7 @@ def extract_batch(store_uri: str, batch: Batch, limit: TimeLimit | None = None) 
     if not features:
         return receipts
 
-    audio_s = {clip_id: len(waveforms[clip_id]) / spec.grid.sample_rate_hz for clip_id in features}
+    audio_s = {clip_id: n_samples[clip_id] / rate_hz for clip_id in features}
     part_id, entries = store.write_part(spec, features, audio_s)
     elapsed_ms = 1000 * (time.perf_counter() - started)
     now = datetime.now(UTC)
@@ -101,13 +113,40 @@ def _extractor(spec_json: str) -> Extractor:
     return load_extractor(StreamSpec.from_json(spec_json))
 
 
-def _waveform(clip: WantedClip, sample_rate_hz: int) -> Waveform:
-    """The clip's samples, from the first of its paths that still holds the bytes that were ingested."""
+class _ExtractorError(ClipError):
+    """What went wrong once a clip's samples had been read."""
+
+
+def _in_pieces(
+    extractor: LocalExtractor, clip: WantedClip, lengthen: Callable[[float], None]
+) -> tuple[Mapping[str, Frames], int]:
+    """The features of a clip too long to be decoded at once, and the number of its samples."""
+    rate_hz = extractor.spec.grid.sample_rate_hz
+
+    def read(path: str) -> tuple[Mapping[str, Frames], int]:
+        def pieces() -> Iterator[tuple[Arrays, int]]:
+            for arrays, n_samples in extract_pieces(extractor, decode_pieces(path, rate_hz)):
+                lengthen(n_samples / rate_hz)
+                yield arrays, n_samples
+
+        try:
+            return gather(extractor, pieces())
+        except (ClipError, StoreError):
+            raise
+        except Exception as error:  # an extractor may raise anything
+            message = f"{path}: {extractor.spec.extractor} failed: {type(error).__name__}: {error}"
+            raise _ExtractorError("extractor", message) from error
+
+    return _from_first_good_path(clip, read)
+
+
+def _from_first_good_path(clip: WantedClip, read: Callable[[str], T]) -> T:
+    """What `read` makes of the first of the clip's paths that still holds the bytes that were ingested."""
     problem: ClipError | None = None
     for path in clip.paths:
         try:
             _check_unchanged(path, clip)
-            return decode(path, sample_rate_hz)
+            return read(path)
         except ClipError as error:
             problem = problem or error
     assert problem is not None  # a clip has at least one path

@@ -24,13 +24,13 @@ from typing import Any
 
 import numpy as np
 import zarr
-from numpy.typing import NDArray
 from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
 from storage_schema.errors import ContractError, StoreError
 from storage_schema.files import Files
 from storage_schema.layout import PART_SUFFIX, part_key, parts_key
+from storage_schema.spool import Frames, join_rows
 from storage_schema.streams import Arrays, StreamSpec
 
 CHUNK_FRAMES = 1024
@@ -38,6 +38,9 @@ CHUNK_FRAMES = 1024
 
 METADATA = "zarr.json"
 """Zarr's own name for the description of a group or an array; the group's is what makes a folder a part."""
+
+SHARD_FRAMES = 32 * CHUNK_FRAMES
+"""An array of more frames is cut into several files, 14 minutes at 25 ms each: writing takes memory for one of them."""
 
 _DAMAGE = frozenset([None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO])
 """What a disk says of files that are lost or spoilt; all else speaks of rights, or of the way to the server."""
@@ -88,7 +91,7 @@ def list_parts(files: Files, stream: str, fingerprint: str) -> list[str]:
 def write_part(
     files: Files,
     spec: StreamSpec,
-    clips: Mapping[str, Arrays],
+    clips: Mapping[str, Mapping[str, Frames]],
     audio_s: Mapping[str, float] | None = None,
     library_versions: Mapping[str, str] | None = None,
 ) -> tuple[Part, list[PartEntry]]:
@@ -107,11 +110,11 @@ def write_part(
     with files.scratch() as folder:
         group = zarr.create_group(LocalStore(folder), zarr_format=3)
         for array in spec.arrays:
-            frames = np.concatenate([arrays[array.name] for arrays in clips.values()])
+            frames = [arrays[array.name] for arrays in clips.values()]
             _write_array(group, array.name, frames, ("frame", *(f"{array.name}_{i}" for i in range(len(array.shape)))))
-        _write_array(group, "clip_id", ids, ("clip", "byte"))
-        _write_array(group, "offset", offsets, ("clip",))
-        _write_array(group, "length", lengths, ("clip",))
+        _write_array(group, "clip_id", [ids], ("clip", "byte"))
+        _write_array(group, "offset", [offsets], ("clip",))
+        _write_array(group, "length", [lengths], ("clip",))
         group.update_attributes(
             {
                 "stream": spec.stream,
@@ -256,20 +259,26 @@ def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
-def _write_array(group: zarr.Group, name: str, values: NDArray[Any], dims: tuple[str, ...]) -> None:
-    """One array: one shard, chunks of CHUNK_FRAMES along the first axis, zstd, then a CRC32C a chunk."""
-    rows = min(CHUNK_FRAMES, len(values))
+def _write_array(group: zarr.Group, name: str, pieces: Sequence[Frames], dims: tuple[str, ...]) -> None:
+    """One array, `pieces` end to end: chunks of CHUNK_FRAMES along the first axis, zstd, then a CRC32C a chunk.
+
+    All of it is one shard, up to SHARD_FRAMES; a shard is written at once, because Zarr reads one anew to add to it.
+    """
+    n_rows, shape = sum(map(len, pieces)), pieces[0].shape[1:]
+    rows = min(CHUNK_FRAMES, n_rows)
+    shard_rows = min(-(-n_rows // rows) * rows, SHARD_FRAMES)
     array = group.create_array(
         name,
-        shape=values.shape,
-        dtype=values.dtype,
-        chunks=(rows, *values.shape[1:]),
-        shards=(-(-len(values) // rows) * rows, *values.shape[1:]),
+        shape=(n_rows, *shape),
+        dtype=pieces[0].dtype,
+        chunks=(rows, *shape),
+        shards=(shard_rows, *shape),
         compressors=(ZstdCodec(level=3), Crc32cCodec()),
         dimension_names=dims,
         config={"write_empty_chunks": True},  # else a chunk of zeros and a lost file would look the same
     )
-    array[...] = values
+    for first in range(0, n_rows, shard_rows):
+        array[first : first + shard_rows] = join_rows(pieces, first, min(first + shard_rows, n_rows))
 
 
 def _read_arrays(part: Part, names: Sequence[str], first: int = 0, stop: int | None = None) -> Arrays:

@@ -25,7 +25,8 @@ from storage_schema.layout import MARKER, RUNS, run_key, spec_key
 from storage_schema.parts import PartEntry, write_part
 from storage_schema.recovery import orphans
 from storage_schema.snapshot import Snapshot
-from storage_schema.streams import Arrays, StreamSpec
+from storage_schema.spool import Frames
+from storage_schema.streams import StreamSpec
 from storage_schema.tables import CLIPS, EXTRACTIONS, PARTITION_BY, ClipRow, ExtractionRow, to_table
 
 SCHEMA_VERSION = 2
@@ -72,7 +73,7 @@ class Store:
         catalogue.delete_clips(self._clips, rows, f"{len(uris):,} clips forgotten")
 
     def write_part(
-        self, spec: StreamSpec, clips: Mapping[str, Arrays], audio_s: Mapping[str, float] | None = None
+        self, spec: StreamSpec, clips: Mapping[str, Mapping[str, Frames]], audio_s: Mapping[str, float] | None = None
     ) -> tuple[str, list[PartEntry]]:
         """Write one new part; its id, and where each clip lies. Nothing is visible before `commit` names it.
 

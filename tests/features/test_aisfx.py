@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+import torch.nn.functional as F
 
 from features.neural.aisfx import AisfxEmbedding
-from features.neural.network import Convolution, embed_block, fold_network, load_network
+from features.neural.network import BLOCKS_PER_BATCH, Convolution, Network, embed_blocks, fold_network, load_network
 from features.neural.spec import aisfx_spec
+from features.neural.winograd import convolve_and_rectify, make_winograd
 from features.weights import WEIGHTS, Weight, fetch, weight_path
 from storage_schema.errors import ContractError
 from tests.features.conftest import TEST_DATA
@@ -61,7 +63,7 @@ def extractor() -> AisfxEmbedding:
 
 
 @pytest.fixture(scope="module")
-def network() -> tuple[Convolution, ...]:
+def network() -> Network:
     return load_network(weight_path("aisfx"))
 
 
@@ -110,14 +112,48 @@ def checkpoint() -> dict[str, torch.Tensor]:
         return torch.load(weight_path("aisfx"), weights_only=True)[0]
 
 
-def test_folded_network_equals_the_published_one(
-    network: tuple[Convolution, ...], published_network: torch.nn.Module
-) -> None:
+def test_folded_network_equals_the_published_one(network: Network, published_network: torch.nn.Module) -> None:
     block = torch.rand(100, 96, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         theirs = published_network(block[None])[0]
     # Values reach 30; the folding rounds each weight once, which was measured to move them by 1e-5.
-    torch.testing.assert_close(embed_block(network, block), theirs, atol=1e-4, rtol=0)
+    torch.testing.assert_close(embed_blocks(network, block[None])[0], theirs, atol=1e-4, rtol=0)
+
+
+def embed_plainly(convolutions: tuple[Convolution, ...], block: torch.Tensor) -> torch.Tensor:
+    """The network with every convolution as PyTorch has it, on one block (100, 96)."""
+    x = block[None, None]
+    for index, convolution in enumerate(convolutions):
+        x = F.conv2d(x, convolution.weight, convolution.bias, padding=1).relu()
+        if index in (1, 3, 5):
+            x = F.max_pool2d(x, 2)
+    return x.mean(dim=3).amax(dim=2)[0]
+
+
+def test_winograd_s_convolutions_equal_pytorch_s(network: Network) -> None:
+    blocks = torch.rand(BLOCKS_PER_BATCH + 1, 100, 96, generator=torch.Generator().manual_seed(1))
+    expected = torch.stack([embed_plainly(fold_network(checkpoint()), block) for block in blocks])
+    # Values reach 33; sums of float32 inputs explain 2e-5.
+    torch.testing.assert_close(embed_blocks(network, blocks), expected, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (4, 4), (5, 7), (12, 12), (25, 24)])
+def test_a_winograd_convolution_of_any_size_equals_pytorch_s(size: tuple[int, int]) -> None:
+    generator = torch.Generator().manual_seed(2)
+    x, weight = torch.randn(2, 3, *size, generator=generator), torch.randn(5, 3, 3, 3, generator=generator)
+    bias = torch.randn(5, generator=generator)
+    expected = F.conv2d(x, weight, bias, padding=1).relu().permute(0, 2, 3, 1)
+    for n_tiles in (1, 8, 1000):
+        found = convolve_and_rectify(make_winograd(weight, bias), x.permute(0, 2, 3, 1), n_tiles)
+        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)
+
+
+def test_a_silent_block_is_what_the_network_says_of_zeros(extractor: AisfxEmbedding, network: Network) -> None:
+    clip = np.concatenate([noise(HOP), np.zeros(6 * HOP, np.float32), noise(HOP)])
+    found = extractor.extract([clip])[0]["embedding"]
+    of_zeros = embed_blocks(network, torch.zeros(1, 100, 96))[0].numpy().astype(np.float16)
+    np.testing.assert_array_equal(found[2:5], np.tile(of_zeros, (3, 1)))
+    assert not np.array_equal(found[6], of_zeros)
 
 
 def test_embedding_equals_the_published_package_on_recordings(
@@ -169,9 +205,9 @@ def test_a_long_clip_equals_its_blocks_cut_out(extractor: AisfxEmbedding) -> Non
     np.testing.assert_array_equal(whole[3:], later[1:])
 
 
-def test_float16_holds_the_embedding_of_the_loudest_sounds(network: tuple[Convolution, ...]) -> None:
+def test_float16_holds_the_embedding_of_the_loudest_sounds(network: Network) -> None:
     for block in (torch.full((100, 96), 1.1), torch.eye(100, 96) * 1.1, torch.rand(100, 96) * 1.1):
-        assert embed_block(network, block).max() < 1000  # float16 ends at 65,504
+        assert embed_blocks(network, block[None])[0].max() < 1000  # float16 ends at 65,504
 
 
 def test_folding_refuses_weights_of_another_network() -> None:

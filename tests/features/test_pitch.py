@@ -123,6 +123,19 @@ def test_stored_salience_is_the_network_s_rounded_to_255_steps(extractors, recor
     assert error.max() <= 1 / 510 + 1e-6
 
 
+def test_silence_has_the_network_s_own_answer_wherever_it_lies(extractors):
+    tone = harmonic_sweep(220, 221, 0.5, 4)[0]
+    clip = np.concatenate([np.zeros(8_000, np.float32), tone, np.zeros(30_000, np.float32), tone])
+    found = extractors["tiny"].extract([clip])[0]
+    of_network = extractors["tiny"].salience(np.zeros((FRAMES_PER_BATCH, 1024), np.float32))
+    is_silent = ~centred_frames(clip, pitch_spec().grid, 1024).any(axis=1)
+    assert is_silent[:15].all()
+    assert is_silent[50:100].all()
+    assert np.array_equal(found["salience"][is_silent], np.rint(255 * of_network[:1]).repeat(is_silent.sum(), axis=0))
+    assert (found["periodicity"][is_silent] == of_network[0].max()).all()
+    assert np.median(found["periodicity"][~is_silent]) > 0.6
+
+
 @pytest.mark.parametrize(("model", "n_harmonics"), [("tiny", 1), ("tiny", 8), ("full", 1), ("full", 8)])
 def test_a_rising_tone_is_followed_to_an_eighth_of_a_tone(extractors, model, n_harmonics):
     duration_s = 4 if model == "tiny" else 1

@@ -1,0 +1,41 @@
+"""How long a command takes until it is done with nothing to do."""
+
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import material
+from benchmarks.measure import N_RUNS, Row
+
+_STREAM = ("--streams", "waveform")
+_TIMBREL = str(Path(sys.executable).with_name("timbrel"))
+
+
+def startup_row() -> Row:
+    """`--help`, `status` and an extraction that finds all done, as processes; the median of five."""
+    with tempfile.TemporaryDirectory() as folder:
+        audio, store = Path(folder, "audio", "label"), str(Path(folder, "store"))
+        audio.mkdir(parents=True)
+        for path in material.paths(8):
+            (audio / path.name).write_bytes(path.read_bytes())
+        _run("ingest", "folder", str(audio.parent), "--store", store)
+        _run("extract", *_STREAM, "--store", store)
+        nothing_to_do = (("--help",), ("status", "--store", store), ("extract", *_STREAM, "--store", store))
+        figures = {f"{command[0]}, s": _seconds(*command) for command in nothing_to_do}
+    return Row("start-up", "timbrel as a process", "--help under 0.5 s, the others under 2 s", figures=figures)
+
+
+def _seconds(*arguments: str) -> float:
+    times = []
+    for _ in range(N_RUNS):
+        started = time.perf_counter()
+        _run(*arguments)
+        times.append(time.perf_counter() - started)
+    return statistics.median(times)
+
+
+def _run(*arguments: str) -> None:
+    subprocess.run([_TIMBREL, *arguments], check=True, capture_output=True)
