@@ -23,6 +23,7 @@ from prefect.client.schemas.filters import DeploymentFilter, DeploymentFilterId,
 from prefect.client.schemas.filters import FlowRunFilterStateType as StateTypes
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy, FlowRun, StateType
 from prefect.client.schemas.schedules import CronSchedule, IntervalSchedule
+from prefect.client.schemas.sorting import FlowRunSort
 from prefect.exceptions import ObjectNotFound
 from prefect.runner import Runner
 from prefect.schedules import Schedule as PrefectSchedule
@@ -148,6 +149,8 @@ async def _runs_in(client: PrefectClient, deployment_id: UUID, *states: StateTyp
     return await client.read_flow_runs(
         flow_run_filter=FlowRunFilter(state=FlowRunFilterState(type=StateTypes(any_=list(states)))),
         deployment_filter=DeploymentFilter(id=DeploymentFilterId(any_=[deployment_id])),
+        sort=FlowRunSort.EXPECTED_START_TIME_ASC,  # this and the limit have defaults that the server refuses
+        limit=200,
     )
 
 

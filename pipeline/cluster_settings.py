@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+GPU = "GPU"
+"""The Dask resource that a worker with a graphics card offers: `dask worker --resources GPU=1`."""
+
 
 @dataclass(frozen=True)
 class ClusterSettings:
@@ -29,7 +32,7 @@ class ClusterSettings:
 
     def resource_of(self, stream: str) -> str | None:
         """The Dask resource that the stream's batches ask for."""
-        return "GPU" if stream in self.gpu_streams else None
+        return GPU if stream in self.gpu_streams else None
 
 
 HERE = ClusterSettings()

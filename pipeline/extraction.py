@@ -143,7 +143,7 @@ def start_extraction(
     n_batches = sum(count_batches(stream, batch_s) for stream in plan.streams)
     with open_cluster(cluster, min(n_workers or os.cpu_count() or 1, n_batches)) as opened:
         if not opened.is_local:
-            check_workers(opened.client, store, plan)
+            check_workers(opened.client, store, plan, cluster)
         job._cluster = opened
         try:
             yield job

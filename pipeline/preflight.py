@@ -4,11 +4,12 @@ Each worker answers for itself: its version of timbrel, its threads, the fingerp
 the store and the recordings. What is wrong is told once, with the worker's name, before anything is written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from features.registry import spec_for
+from pipeline.cluster_settings import GPU, ClusterSettings
 from pipeline.locations import is_on_s3
 from pipeline.plan import ExtractionPlan
 from pipeline.worker import timbrel_version
@@ -18,8 +19,11 @@ from storage_schema.layout import MARKER
 from storage_schema.store import Store, open_store
 
 
-def check_workers(client: Any, store: Store, plan: ExtractionPlan) -> None:
-    """Raise InputError where a worker of `client` could not do its share of `plan`, naming it and the remedy."""
+def check_workers(client: Any, store: Store, plan: ExtractionPlan, cluster: ClusterSettings) -> None:
+    """Raise InputError where a worker of `client` could not do its share of `plan`, naming it and the remedy.
+
+    A running cluster, which nobody makes larger, must also offer what the plan's streams ask for.
+    """
     asked = {stream.spec.stream: dict(stream.spec.parameters) for stream in plan.streams if stream.n_wanted}
     answers = client.run(_answer, store.uri, asked, _places(plan), on_error="return")
     own = _answer(store.uri, asked, {})
@@ -28,6 +32,17 @@ def check_workers(client: Any, store: Store, plan: ExtractionPlan) -> None:
         problem = _problem(answer, own, threads.get(address, 1))
         if problem:
             raise InputError(f"worker {address} {problem}")
+    if cluster.scheduler is not None:
+        _check_resources(client, [name for name in asked if cluster.resource_of(name)])
+
+
+def _check_resources(client: Any, streams: Sequence[str]) -> None:
+    workers = client.scheduler_info()["workers"].values()
+    if streams and not any(worker.get("resources", {}).get(GPU) for worker in workers):
+        raise InputError(
+            f"no worker offers the Dask resource {GPU}, wanted for {', '.join(streams)}; start one with "
+            f"`dask worker --resources {GPU}=1`, or take them out of gpu_streams"
+        )
 
 
 def _answer(store_uri: str, asked: Mapping[str, Mapping[str, Json]], places: Mapping[str, str]) -> dict[str, Any]:

@@ -1,0 +1,164 @@
+"""`timbrel serve` against a real Prefect server: files dropped into a folder are picked up, and Prefect shows it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.request import Request, urlopen
+
+import pytest
+
+from flows.serve import deployment_name
+from storage_schema import open_store
+from tests.pipeline.conftest import write_sine
+
+pytestmark = pytest.mark.slow  # about 60 s together, of which most is Prefect and its processes starting
+
+TIMBREL = str(Path(sys.executable).with_name("timbrel"))
+
+
+class Prefect:
+    """Prefect's API, asked as any program would."""
+
+    def __init__(self, environment):
+        self.environment = environment
+        self.url = environment["PREFECT_API_URL"]
+
+    def ask(self, path, **body):
+        data = None if not body else json.dumps(body).encode()
+        request = Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        with urlopen(request, timeout=30) as answer:
+            return json.load(answer)
+
+    def deployment(self, store):
+        return self.ask(f"deployments/name/timbrel-refresh/{deployment_name(str(store))}")
+
+    def runs(self, store, *states):
+        wanted = {"id": {"any_": [self.deployment(store)["id"]]}}
+        flow_runs = {"state": {"type": {"any_": list(states)}}} if states else None
+        return self.ask("flow_runs/filter", deployments=wanted, flow_runs=flow_runs, sort="START_TIME_DESC")
+
+    def artifacts(self, **filters):
+        return self.ask("artifacts/filter", artifacts=filters, sort="CREATED_DESC", limit=50)
+
+
+@pytest.fixture(scope="module")
+def prefect(prefect_environment):
+    return Prefect(prefect_environment)
+
+
+@contextmanager
+def serving(prefect, store, audio, *words):
+    """`timbrel serve` as a process of its own; yields it, once it says that it serves."""
+    command = [TIMBREL, "serve", "--store", store, "--root", audio, "--streams", "waveform", *words]
+    environment = os.environ | prefect.environment | {"TIMBREL_CACHE": str(store.parent / "cache")}
+    with subprocess.Popen(
+        list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            line = process.stdout.readline()
+            assert line.startswith("serving "), line + process.stderr.read()
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(what, seconds=120.0):
+    """What `what` gives as soon as it is true."""
+    deadline = time.monotonic() + seconds
+    while True:
+        found = what()
+        if found or time.monotonic() > deadline:
+            assert found, f"waited {seconds:.0f} s for {what.__name__}"
+            return found
+        time.sleep(0.5)
+
+
+def n_done(store):
+    return sum(entry.n_ok for entry in open_store(store).snapshot().coverage()) if store.exists() else 0
+
+
+def test_dropped_files_are_picked_up_seen_in_prefect_and_no_second_server_is_let_in(prefect, audio, tmp_path):
+    store = tmp_path / "store"
+    (audio / "low" / "[a](javascript:alert(1)).wav").write_bytes(b"no sound")
+    with serving(prefect, store, audio, "--every", "5") as process:
+
+        def first_four():
+            return n_done(store) == 4
+
+        wait_for(first_four)
+        for i in (4, 5):
+            write_sine(audio / "high" / f"{i}.wav", 2000 + 100 * i, 0.3)
+
+        def all_six():
+            return n_done(store) == 6
+
+        wait_for(all_six)
+
+        second = subprocess.run(
+            [TIMBREL, "serve", "--store", store, "--root", audio, "--every", "5"],
+            env=os.environ | prefect.environment | {"TIMBREL_CACHE": str(tmp_path / "elsewhere")},
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert second.returncode == 2
+        assert f"{store} is served by another `timbrel serve` already" in second.stderr
+
+        def completed():
+            return prefect.runs(store, "COMPLETED")
+
+        (run, *_) = wait_for(completed)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+    assert "the schedule stays" in out
+    assert "Traceback" not in err
+    deployment = prefect.deployment(store)
+    assert not deployment["paused"]
+    assert [schedule["active"] for schedule in deployment["schedules"]] == [True]
+
+    ran_at_once = [run for run in prefect.runs(store, "CANCELLED") if "concurrency limit" in run["state"]["message"]]
+    assert len(ran_at_once) >= 1  # a run takes longer than 5 s
+    kept = prefect.artifacts(flow_run_id={"any_": [each["id"] for each in prefect.runs(store)]})
+    by_key = {artifact["key"]: artifact for artifact in reversed(kept)}
+    assert set(by_key) == {"coverage-store", "quarantine-store", "summary-store", "progress-waveform-store"}
+    assert float(by_key["progress-waveform-store"]["data"]) == 100
+    (coverage,) = json.loads(by_key["coverage-store"]["data"])
+    assert {name: coverage[name] for name in ("stream", "clips", "done", "failed")} == {
+        "stream": "waveform",
+        "clips": 7,
+        "done": 6,
+        "failed": 1,
+    }
+    (failure,) = json.loads(by_key["quarantine-store"]["data"])
+    assert failure["kind"] == "undecodable"
+    assert failure["uri"] == r"low/\[a\]\(javascript:alert\(1\)\).wav"
+    assert run["state"]["type"] == "COMPLETED"
+
+
+def test_what_was_missed_while_nothing_served_is_made_up_for_once(prefect, audio, tmp_path):
+    store = tmp_path / "store"
+    with serving(prefect, store, audio, "--cron", "0 2 * * *"):
+        deployment = prefect.deployment(store)["id"]
+    long_ago = datetime.now(UTC) - timedelta(hours=3)
+    for i in range(4):
+        at = (long_ago + timedelta(hours=i / 2)).isoformat()
+        state = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": at}}
+        prefect.ask(f"deployments/{deployment}/create_flow_run", state=state)
+
+    time.sleep(31)  # until the first server is known to be gone
+    with serving(prefect, store, audio, "--cron", "0 2 * * *"):
+
+        def completed():
+            return prefect.runs(store, "COMPLETED")
+
+        wait_for(completed)
+    missed = [run["state"]["message"] for run in prefect.runs(store, "CANCELLED")]
+    assert missed == ["missed while nothing served"] * 3
+    assert len(prefect.runs(store, "COMPLETED")) == 1
