@@ -77,7 +77,9 @@ def whole_server(host: str, port: int) -> Iterator[str]:
             f"a Prefect server runs at {host}:{port} already; use it with --server {url}, or name another --port"
         )
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", host, "--port", str(port)]
+    # Its page asks port 4200 unless it is told where the server really is.
     environment = {name: value for name, value in os.environ.items() if name != API_VARIABLE}
+    environment["PREFECT_UI_API_URL"] = url
     # A session of its own, so that Ctrl-C reaches it only once this process is through with it.
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

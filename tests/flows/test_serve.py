@@ -1,5 +1,6 @@
 """`timbrel serve` against a real Prefect server: files dropped into a folder are picked up, and Prefect shows it."""
 
+import asyncio
 import json
 import os
 import signal
@@ -12,8 +13,11 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
+from prefect.client.orchestration import get_client
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
-from flows.serve import deployment_name
+from flows.refresh import refresh_flow
+from flows.serve import _clear_up, deployment_name
 from storage_schema import open_store
 from tests.pipeline.conftest import write_sine
 
@@ -138,27 +142,56 @@ def test_dropped_files_are_picked_up_seen_in_prefect_and_no_second_server_is_let
     }
     (failure,) = json.loads(by_key["quarantine-store"]["data"])
     assert failure["kind"] == "undecodable"
-    assert failure["uri"] == r"low/\[a\]\(javascript:alert\(1\)\).wav"
+    assert failure["uri"] == r"low/\[a\]\(javascript\:alert\(1\)\).wav"
     assert run["state"]["type"] == "COMPLETED"
 
 
-def test_what_was_missed_while_nothing_served_is_made_up_for_once(prefect, audio, tmp_path):
-    store = tmp_path / "store"
-    with serving(prefect, store, audio, "--cron", "0 2 * * *"):
-        deployment = prefect.deployment(store)["id"]
-    long_ago = datetime.now(UTC) - timedelta(hours=3)
-    for i in range(4):
-        at = (long_ago + timedelta(hours=i / 2)).isoformat()
-        state = {"type": "SCHEDULED", "name": "Late", "state_details": {"scheduled_time": at}}
-        prefect.ask(f"deployments/{deployment}/create_flow_run", state=state)
+def test_of_missed_runs_one_stays_and_a_run_that_nobody_carries_out_is_crashed(prefect, tmp_path):
+    store = str(tmp_path / "store")
+    with temporary_settings({PREFECT_API_URL: prefect.url}):
+        deployment = refresh_flow.to_deployment(deployment_name(store), parameters={"store": store, "root": "/nowhere"})
+        deployment_id = deployment.apply()
+        for hour in range(4):
+            at = (datetime.now(UTC) - timedelta(hours=1 + hour)).isoformat()
+            prefect.ask(f"deployments/{deployment_id}/create_flow_run", state=scheduled(at))
+        soon = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
+        prefect.ask(f"deployments/{deployment_id}/create_flow_run", state=scheduled(soon))
+        prefect.ask(f"deployments/{deployment_id}/create_flow_run", state={"type": "RUNNING"})
 
-    time.sleep(31)  # until the first server is known to be gone
-    with serving(prefect, store, audio, "--cron", "0 2 * * *"):
+        async def clear_up():
+            async with get_client() as client:
+                await _clear_up(client, deployment_id)
 
-        def completed():
-            return prefect.runs(store, "COMPLETED")
+        asyncio.run(clear_up())
+    left = prefect.runs(store)
+    assert sorted(run["state"]["type"] for run in left) == ["CANCELLED"] * 3 + ["CRASHED"] + ["SCHEDULED"] * 2
+    newest = max(run["expected_start_time"] for run in left if run["state"]["type"] == "CANCELLED")
+    assert all(run["expected_start_time"] > newest for run in left if run["state"]["type"] == "SCHEDULED")
+    said = {run["state"]["message"] for run in left if run["state"]["type"] in ("CANCELLED", "CRASHED")}
+    assert said == {"missed while nothing served", "timbrel serve ended while it ran"}
 
-        wait_for(completed)
-    missed = [run["state"]["message"] for run in prefect.runs(store, "CANCELLED")]
-    assert missed == ["missed while nothing served"] * 3
-    assert len(prefect.runs(store, "COMPLETED")) == 1
+
+def scheduled(at):
+    return {"type": "SCHEDULED", "state_details": {"scheduled_time": at}}
+
+
+@pytest.mark.parametrize("cron", ["every night", "61 2 * * *", "0 2 * *", ""])
+def test_cron_line_that_does_not_parse_is_one_sentence_that_shows_a_right_one(timbrel, audio, tmp_path, prefect, cron):
+    words = ("--store", tmp_path / "store", "--root", audio, "--server", prefect.url)
+    code, _, err = timbrel("serve", *words, "--cron", cron)
+    assert code == 2
+    assert err.startswith(f'timbrel: --cron "{cron}" cannot be followed; a cron line has five fields')
+    assert not (tmp_path / "store").exists()
+
+
+def test_server_that_does_not_answer_and_schedule_that_is_not_said_are_one_sentence(timbrel, audio, tmp_path):
+    words = ("--store", tmp_path / "store", "--root", audio)
+    for command, server, said in (
+        ("serve", "http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9/api; start it with"),
+        ("refresh", "http://127.0.0.1:9/api", "no Prefect server answers at http://127.0.0.1:9/api; start it with"),
+        ("refresh", "127.0.0.1:4200", "127.0.0.1:4200 is no address of a Prefect server; write one as"),
+    ):
+        code, _, err = timbrel(command, *words, "--server", server)
+        assert code == 2
+        assert err.startswith(f"timbrel: {said}")
+    assert not (tmp_path / "store").exists()
