@@ -8,7 +8,7 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import show_metrics
 from flows.display import on_progress, served_progress
-from flows.parameters import RunId, StoreUri
+from flows.parameters import RunId, StoreUri, described
 from storage_schema.errors import InputError
 from storage_schema.promotion import Promotion, read_promotion, write_promotion
 from storage_schema.store import open_store
@@ -57,6 +57,7 @@ def promote_task(store_uri: str, dataset: str, run: str, state: str) -> Promotio
 
 
 @flow(name="timbrel-evaluate")
+@described
 def evaluate_flow(store: StoreUri, run: RunId) -> RunResult:
     """Score a finished run's models again, from its checkpoints and the features in the store."""
     with served_progress():

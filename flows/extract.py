@@ -15,7 +15,16 @@ from prefect.utilities.annotations import opaque
 from features.registry import spec_for
 from flows.artifacts import LiveProgress, show_coverage, show_quarantine
 from flows.display import on_progress, on_stream, served_progress
-from flows.parameters import FOUR_STREAMS, Scheduler, SettingsFile, StoreUri, StreamParameters, Streams, Workers
+from flows.parameters import (
+    FOUR_STREAMS,
+    Scheduler,
+    SettingsFile,
+    StoreUri,
+    StreamParameters,
+    Streams,
+    Workers,
+    described,
+)
 from flows.retries import RETRIES, RETRY_AFTER_S, can_pass_again
 from flows.settings import cluster_settings
 from pipeline.cluster_settings import HERE, ClusterSettings
@@ -70,6 +79,7 @@ def extract(
 
 
 @flow(name="timbrel-extract")
+@described
 def extract_flow(
     store: StoreUri,
     streams: Streams = FOUR_STREAMS,

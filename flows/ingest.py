@@ -4,7 +4,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.display import on_progress, served_progress
-from flows.parameters import DatasetName, Kind, Root, StoreUri
+from flows.parameters import DatasetName, Kind, Root, StoreUri, described
 from flows.retries import RETRIES, RETRY_AFTER_S, can_pass_again
 from pipeline.ingest import IngestReport, ingest
 from pipeline.locations import Location
@@ -24,6 +24,7 @@ def ingest_task(store_uri: str, kind: str, root: Location, dataset: str | None) 
 
 
 @flow(name="timbrel-ingest")
+@described
 def ingest_flow(store: StoreUri, root: Root, kind: Kind = "folder", dataset: DatasetName = None) -> IngestReport:
     """Find new and changed recordings and write them into the catalogue of the store."""
     with served_progress():

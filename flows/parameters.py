@@ -1,6 +1,7 @@
 """The parameters that flows share, typed and described so that Prefect's own form asks for them well."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, ParamSpec, TypeVar, get_type_hints
 
 from pydantic import Field
 
@@ -25,3 +26,16 @@ SettingsFile = Annotated[str | None, Field(description="A TOML file whose [clust
 Device = Annotated[Literal["auto", "cpu", "cuda"], Field(description="Where models are fitted.")]
 
 FOUR_STREAMS = list(DEFAULT_STREAMS)
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+
+def described(function: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`function` with its parameters' descriptions in its docstring, the only place where Prefect's form reads them."""
+    lines = []
+    for name, hint in get_type_hints(function, include_extras=True).items():
+        for note in getattr(hint, "__metadata__", ()):
+            lines.append(f"    {name}: {note.description}")
+    function.__doc__ = f"{function.__doc__}\n\nArgs:\n" + "\n".join(lines)
+    return function

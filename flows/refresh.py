@@ -25,6 +25,7 @@ from flows.parameters import (
     StreamParameters,
     Streams,
     Workers,
+    described,
 )
 from flows.settings import cluster_settings
 from flows.train import train_and_report
@@ -75,6 +76,7 @@ class RefreshReport:
 
 
 @flow(name="timbrel-refresh")
+@described
 def refresh_flow(
     store: StoreUri,
     root: Root,

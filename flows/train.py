@@ -12,7 +12,7 @@ from pydantic import Field
 
 from flows.artifacts import show_metrics, show_report
 from flows.display import on_progress, served_progress
-from flows.parameters import Device, StoreUri
+from flows.parameters import Device, StoreUri, described
 from flows.retries import RETRIES, RETRY_AFTER_S, can_pass_again
 from storage_schema.store import open_store
 from training.results import RunResult
@@ -57,6 +57,7 @@ def train_and_report(store_uri: str, recipe: Path, device: str = "auto", snapsho
 
 
 @flow(name="timbrel-train")
+@described
 def train_flow(
     store: StoreUri,
     recipe: Annotated[str, Field(min_length=1, description="A TOML file that says what to train.")],
