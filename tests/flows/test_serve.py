@@ -7,18 +7,23 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+import psutil
 import pytest
 from prefect.client.orchestration import get_client
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
+from features.registry import spec_for
 from flows.refresh import refresh_flow
 from flows.serve import _clear_up, deployment_name
+from pipeline.plan import plan_extraction
 from storage_schema import open_store
+from storage_schema.upkeep.verify import verify
 from tests.pipeline.conftest import write_sine
 
 pytestmark = pytest.mark.slow  # about 60 s together, of which most is Prefect and its processes starting
@@ -60,7 +65,7 @@ def prefect(prefect_environment):
 def serving(prefect, store, audio, *words):
     """`timbrel serve` as a process of its own; yields it, once it says that it serves."""
     command = [TIMBREL, "serve", "--store", store, "--root", audio, "--streams", "waveform", *words]
-    environment = os.environ | prefect.environment | {"TIMBREL_CACHE": str(store.parent / "cache")}
+    environment = os.environ | prefect.environment
     with subprocess.Popen(
         list(map(str, command)), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -144,6 +149,40 @@ def test_dropped_files_are_picked_up_seen_in_prefect_and_no_second_server_is_let
     assert failure["kind"] == "undecodable"
     assert failure["uri"] == r"low/\[a\]\(javascript\:alert\(1\)\).wav"
     assert run["state"]["type"] == "COMPLETED"
+
+
+def test_cancelled_run_ends_with_its_workers_and_leaves_the_store_whole(prefect, tmp_path):
+    store, audio = tmp_path / "store", tmp_path / "long"
+    for i in range(6):
+        write_sine(audio / "low" / f"{i}.wav", 100 + 50 * i, 60.0)
+    with serving(prefect, store, audio, "--cron", "0 2 * * *") as process:
+
+        def deployed():
+            with suppress(HTTPError):  # not found until it is
+                return prefect.deployment(store)["id"]
+
+        deployment = wait_for(deployed)
+        run = prefect.ask(f"deployments/{deployment}/create_flow_run", parameters={"streams": ["pitch"]})["id"]
+
+        def begun():
+            return prefect.artifacts(flow_run_id={"any_": [run]}, key={"any_": ["progress-pitch-store"]})
+
+        wait_for(begun)
+        workers = psutil.Process(process.pid).children(recursive=True)
+        assert len(workers) >= 3  # the flow, and two or more processes of Dask
+        prefect.ask(f"flow_runs/{run}/set_state", state={"type": "CANCELLING"}, force=True)
+
+        def cancelled():
+            return prefect.runs(store, "CANCELLED")
+
+        wait_for(cancelled)
+        _, alive = psutil.wait_procs(workers, timeout=30)
+        assert alive == []
+    opened = open_store(store)
+    assert [finding for finding in verify(opened) if finding.severity == "error"] == []
+    plan = plan_extraction(opened.snapshot(), [spec_for("pitch")])
+    assert plan.streams[0].n_wanted + plan.streams[0].n_done == 6
+    assert plan.n_wanted > 0
 
 
 def test_of_missed_runs_one_stays_and_a_run_that_nobody_carries_out_is_crashed(prefect, tmp_path):
