@@ -42,10 +42,10 @@ from storage_schema.tables import ClipRow, ExtractionRow
 CLIP_S = 5.0
 """As long as those of ESC-50; a batch then holds 24."""
 
-WORK_S = {"pitch": 0.024, "timbre": 0.022, "neural": 0.034, "waveform": 0.004}
+WORK_S = {"pitch": 0.046, "timbre": 0.034, "neural": 0.060, "waveform": 0.0045}
 """Seconds of one core a second of audio: `figures` on the 400 clips of ESC-10; docs/scale.md says when and where."""
 
-BYTES = {"pitch": 2_900.0, "timbre": 14_500.0, "neural": 900.0, "waveform": 26_000.0}
+BYTES = {"pitch": 2_848.0, "timbre": 11_886.0, "neural": 896.0, "waveform": 23_902.0}
 """Bytes a second of audio, by the same."""
 
 BATCHES_PER_S = 190.0
@@ -107,7 +107,7 @@ def made_up_cluster(n_workers: int) -> Iterator[Client]:
     pipeline.execute.run_on_worker = lambda _version, work, *rest: work(*rest)  # type: ignore[attr-defined, assignment]
     with (
         LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=None, silence_logs=50
+            n_workers=n_workers, threads_per_worker=1, processes=False, dashboard_address=":0", silence_logs=50
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -169,12 +169,15 @@ def show_workers(counts: Sequence[int], seconds: float) -> None:
 
 def show_clips(counts: Sequence[int], n_workers: int) -> None:
     """One stream's batches of ever more clips, kernels at no time: what scheduler, client and committer take alone."""
-    print("| clips | batches | wall | batches a second | rows a second | commits |\n|---|---|---|---|---|---|")
+    print(
+        "| clips | batches | wall | CPU | batches a s | batches a s of CPU | rows a s | commits |\n" + "|---" * 8 + "|"
+    )
     for n in counts:
         done = simulate(n_workers, n, 0.0, ("pitch",))
+        a_second, of_cpu, rows = done.n_batches / done.wall_s, done.n_batches / done.cpu_s, done.n_rows / done.wall_s
         print(
-            f"| {n:,} | {done.n_batches:,} | {done.wall_s:.1f} s | {done.n_batches / done.wall_s:.0f} | "
-            f"{done.n_rows / done.wall_s:,.0f} | {done.n_commits} |",
+            f"| {n:,} | {done.n_batches:,} | {done.wall_s:.1f} s | {done.cpu_s:.1f} s | {a_second:.0f} | {of_cpu:.0f} | "
+            f"{rows:,.0f} | {done.n_commits} |",
             flush=True,
         )
 
