@@ -9,10 +9,10 @@ from prefect import flow
 from features.registry import DEFAULT_STREAMS
 from features.weights import weight_path
 from flows.display import on_progress
-from flows.extract import extract_flow
-from flows.ingest import ingest_flow
+from flows.extract import extract
+from flows.ingest import ingest_task
 from flows.server import start_server
-from flows.train import report_path, train_flow
+from flows.train import report_path, train_and_report
 from pipeline.datasets.general_midi import render
 from training.results import RunResult
 
@@ -39,13 +39,13 @@ def demo_flow(audio: Path, store_uri: str, n_workers: int | None) -> tuple[RunRe
     """The stages one after another, each timed."""
     stage_s: dict[str, float] = {}
     started = time.monotonic()
-    ingest_flow(store_uri, "general_midi", audio)
+    ingest_task(store_uri, "general_midi", audio, None)
     stage_s["ingest"] = time.monotonic() - started
     started = time.monotonic()
-    extract_flow(store_uri, DEFAULT_STREAMS, None, n_workers)
+    extract(store_uri, DEFAULT_STREAMS, None, n_workers)
     stage_s["extract"] = time.monotonic() - started
     started = time.monotonic()
-    result = train_flow(store_uri, RECIPE)
+    result = train_and_report(store_uri, RECIPE)
     stage_s["train"] = time.monotonic() - started
     return result, stage_s
 

@@ -7,9 +7,10 @@ from pathlib import Path
 from prefect import flow
 
 from features.registry import DEFAULT_STREAMS
-from flows.extract import extract_flow
-from flows.ingest import ingest_flow
-from flows.train import train_flow
+from flows.extract import extract
+from flows.ingest import ingest_task
+from flows.train import train_and_report
+from pipeline.cluster_settings import HERE, ClusterSettings
 from pipeline.extraction import ExtractionReport
 from pipeline.ingest import IngestReport
 from pipeline.locations import Location
@@ -37,9 +38,10 @@ def whole_flow(
     parameters: Mapping[str, Mapping[str, Json]] | None = None,
     n_workers: int | None = None,
     device: str = "auto",
+    cluster: ClusterSettings = HERE,
 ) -> WholeReport:
     """From a folder of recordings to a trained, reported model; what is done already is not done again."""
-    ingested = ingest_flow(store_uri, kind, root, dataset)
-    extracted = extract_flow(store_uri, streams, parameters, n_workers)
-    trained = train_flow(store_uri, recipe, device) if recipe is not None else None
+    ingested = ingest_task(store_uri, kind, root, dataset)
+    extracted = extract(store_uri, streams, parameters, n_workers, cluster)
+    trained = train_and_report(store_uri, recipe, device) if recipe is not None else None
     return WholeReport(ingested, extracted, trained)

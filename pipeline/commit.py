@@ -1,7 +1,7 @@
 """Receipts into the catalogue: the one place where extracted features become visible."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 
 from pipeline.execute import Receipt
 from storage_schema.store import Store
@@ -14,7 +14,9 @@ _SHARE = 20
 """A commit into a large catalogue takes longer, and comes as much less often: at most a twentieth of the time."""
 
 
-def commit_receipts(store: Store, receipts: Iterable[Receipt], every_s: float = COMMIT_EVERY_S) -> Iterator[Receipt]:
+def commit_receipts(
+    store: Store, receipts: Iterable[Receipt], every_s: float = COMMIT_EVERY_S
+) -> Generator[Receipt, None, None]:
     """Pass receipts through, committing them in groups; when this ends, for whatever reason, all of them are in.
 
     A run that is killed loses no work by it: parts that are whole but not committed are found again by the next run.

@@ -1,46 +1,29 @@
-"""Run batches on Dask and hand back their receipts as they come. The only module that imports dask.
+"""Run batches on Dask and hand back their receipts as they come.
 
-Dask gets a bounded number of batches at a time, because a scheduler that holds a million of them is slow and a killed
-run should lose little. When a worker dies, whatever waited on it is under suspicion too: a batch is cut in halves until
-a clip stands alone, and is blamed only if a worker dies of it while nothing else runs. A worker dies by its own doing,
-by Dask's, where it takes nearly all of its share of memory, or by the watchdog's (`pipeline.limits`).
+Dask gets a bounded number of batches at a time (`pipeline.governor`), because a scheduler that holds a million of them
+is slow and a killed run should lose little. When a worker dies, whatever waited on it is under suspicion too: a batch
+is cut in halves until a clip stands alone, and is blamed only if a worker dies of it while nothing else runs. A worker
+dies by its own doing, by Dask's, where it takes nearly all of its share of memory, or by the watchdog's
+(`pipeline.limits`).
 """
 
-import logging
-import signal
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass
+from queue import Empty, SimpleQueue
+from uuid import uuid4
 
-import dask
-from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker
 
 from pipeline.batches import Batch
+from pipeline.cluster import governor_of
 from pipeline.extract import extract_batch
+from pipeline.governor import LOOK_EVERY_S, Governor
 from pipeline.limits import DEFAULT_LIMIT, TimeLimit
-from storage_schema.errors import FailureKind, InputError
+from pipeline.worker import run_on_worker, timbrel_version
+from storage_schema.errors import FailureKind, UnreachableError
 from storage_schema.tables import ExtractionRow
-
-_IN_FLIGHT_PER_WORKER = 2
-"""One that is worked on, and one that waits, so that no worker ever does."""
-
-_SETTINGS = {
-    "distributed.scheduler.allowed-failures": 0,  # a batch that took its worker down is not tried again as it is
-    "distributed.scheduler.worker-ttl": None,  # native code may keep a worker silent; the time limit ends it
-    # Dask would give a worker up for good that is away at this moment and also died this long ago; ours may die often.
-    "distributed.deploy.lost-worker-timeout": "365 days",
-    "distributed.worker.daemon": True,
-    # Dask would let a worker that is nearly full wait for room, forever if nothing in it is Dask's; let it run or die.
-    "distributed.worker.memory.target": False,
-    "distributed.worker.memory.spill": False,
-    "distributed.worker.memory.pause": False,
-    "distributed.worker.preload": [__name__],  # for `dask_setup`
-    "distributed.comm.timeouts.connect": "30s",
-    "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.OPENBLAS_NUM_THREADS": 1,
-    "distributed.nanny.pre-spawn-environ.MKL_NUM_THREADS": 1,
-}
 
 
 @dataclass(frozen=True)
@@ -60,88 +43,125 @@ class _Try:
     since_s: float
 
 
-@contextmanager
-def local_cluster(n_workers: int, memory_limit: str = "auto") -> Iterator[Client]:
-    """A Dask cluster of `n_workers` single-threaded processes on this machine, bound to loopback, gone afterwards.
-
-    memory_limit: what a worker may take before it is ended, such as "2 GB"; by default its share of this machine.
-    """
-    # A worker that dies becomes rows here, and no news of Dask's; silence_logs hushes its own handlers, not Prefect's.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with dask.config.set(_SETTINGS), _started(n_workers, memory_limit) as cluster, Client(cluster) as client:
-        yield client
-
-
-def _started(n_workers: int, memory_limit: str) -> LocalCluster:
-    try:
-        return LocalCluster(
-            n_workers=n_workers,
-            threads_per_worker=1,
-            memory_limit=memory_limit,
-            processes=True,
-            host="127.0.0.1",
-            dashboard_address="127.0.0.1:0",
-            silence_logs=logging.CRITICAL,
-        )
-    except RuntimeError as error:  # what Dask makes of a worker that dies before it has begun
-        raise InputError(
-            f"{n_workers} worker processes could not be started ({error}); see that there is memory for them, or ask "
-            "for fewer with --workers, and run the same command again"
-        ) from error
-
-
-def dask_setup(_worker: object) -> None:
-    """Called by Dask in each worker process as it starts."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the workers too, but the parent ends them
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what a batch raises is raised in the parent
-
-
 def execute(
-    client: Client, store_uri: str, batches: Iterable[Batch], limit: TimeLimit = DEFAULT_LIMIT
-) -> Iterator[Receipt]:
+    client: Client,
+    store_uri: str,
+    batches: Iterable[Batch],
+    limit: TimeLimit = DEFAULT_LIMIT,
+    governor: Governor | None = None,
+    resource: str | None = None,
+) -> Generator[Receipt, None, None]:
     """Run all batches on the cluster behind `client`; at least one receipt a batch, in the order they finish.
 
-    `batches` is drawn from as workers become free. Leaving the loop early cancels what is still waiting. Raises what
-    `extract_batch` raises for a broken store.
+    `batches` is drawn from as workers become free. governor: the one that all executions on this cluster share; by
+    default there is no other. resource: the Dask resource that a worker must offer to be given any of these batches.
+    Leaving the loop early, or stopping the governor, cancels what is still waiting. Raises what `extract_batch` raises
+    for a broken store, and UnreachableError where the scheduler goes away.
     """
-    fresh = iter(batches)
-    pieces: list[Batch] = []  # of batches whose worker died
-    suspects: list[Batch] = []  # single clips whose worker died, each to be tried once more with nothing beside it
-    n_in_flight = _IN_FLIGHT_PER_WORKER * max(1, len(client.scheduler_info()["workers"]))
-    running = as_completed()
-    tries: dict[Future[list[ExtractionRow]], _Try] = {}
+    run = _Run(client, store_uri, iter(batches), limit, governor or governor_of(client), resource)
+    with run.seat:
+        try:
+            while run.submit_more():
+                receipt = run.next_receipt()
+                if receipt is not None:
+                    yield receipt
+        finally:
+            client.cancel(list(run.tries))
 
-    def submit(batch: Batch, *, alone: bool) -> None:
-        future = client.submit(extract_batch, store_uri, batch, limit, pure=False)
-        tries[future] = _Try(batch, alone, time.monotonic())
-        running.add(future)
 
-    def submit_more() -> None:
-        while len(tries) < n_in_flight and (batch := pieces.pop() if pieces else next(fresh, None)):
-            submit(batch, alone=False)
-        if suspects and not tries:
-            submit(suspects.pop(), alone=True)
+class _Run:
+    """What `execute` has in hand: batches to come, pieces of those that went wrong, and what is in flight."""
 
-    try:
-        submit_more()
-        for future in running:
-            this = tries.pop(future)
-            batch, took_s = this.batch, time.monotonic() - this.since_s
-            took_too_long = took_s >= limit.of_clips(batch.clips)
-            try:
-                rows = future.result()
-                future.release()  # else Dask would compute it again, should the worker that holds it die meanwhile
-                yield Receipt(batch, rows)
-            except KilledWorker:
-                if len(batch.clips) > 1:
-                    pieces.extend(batch.singles() if took_too_long else batch.halves())
-                elif this.is_alone:
-                    yield Receipt(batch, [_too_slow(batch, took_s) if took_too_long else _killer(batch)])
-                else:
-                    suspects.append(batch)
-            submit_more()
-    finally:
-        client.cancel(list(tries))
+    def __init__(
+        self,
+        client: Client,
+        store_uri: str,
+        fresh: Iterator[Batch],
+        limit: TimeLimit,
+        governor: Governor,
+        resource: str | None,
+    ) -> None:
+        self._client, self._store_uri, self._fresh, self._limit = client, store_uri, fresh, limit
+        self._governor, self._resources = governor, {resource: 1} if resource else None
+        self._is_drawn_up = False
+        self._pieces: list[Batch] = []  # of batches whose worker died, or too large for workers short of memory
+        self._suspects: list[Batch] = []  # single clips whose worker died, to be tried once more with nothing beside
+        self._finished: SimpleQueue[Future[list[ExtractionRow]] | None] = SimpleQueue()
+        self.tries: dict[Future[list[ExtractionRow]], _Try] = {}
+        self.seat = governor.join(lambda: self._finished.put(None), resource)
+
+    def submit_more(self) -> bool:
+        """Submit what may be; whether anything is still to come."""
+        while (self._pieces or not self._is_drawn_up) and self.seat.take():
+            batch = self._next_batch()
+            if batch is None:
+                self.seat.give_back()
+            else:
+                self._submit(batch, alone=False)
+        is_left = bool(self.tries or self._pieces or not self._is_drawn_up)
+        if self._suspects and not is_left and self.seat.take_alone():
+            self._submit(self._suspects.pop(), alone=True)
+        return (is_left or bool(self._suspects or self.tries)) and not self._governor.is_stopped
+
+    def next_receipt(self) -> Receipt | None:
+        """The next batch that ends well, or None where it is time to submit: something else happened, or nothing."""
+        try:
+            future = self._finished.get(timeout=LOOK_EVERY_S)
+        except Empty:
+            return None  # perhaps a worker has joined
+        this = self.tries.pop(future, None) if future is not None else None
+        if future is None or this is None:
+            return None
+        self.seat.give_back()
+        batch, took_s = this.batch, time.monotonic() - this.since_s
+        took_too_long = took_s >= self._limit.of_clips(batch.clips)
+        try:
+            rows = future.result()
+            future.release()  # else Dask would compute it again, should the worker that holds it die meanwhile
+            return Receipt(batch, rows)
+        except KilledWorker:
+            if len(batch.clips) == 1 and this.is_alone:
+                return Receipt(batch, [_too_slow(batch, took_s) if took_too_long else _killer(batch)])
+            if len(batch.clips) == 1:
+                self._suspects.append(batch)
+            else:
+                self._pieces.extend(batch.singles() if took_too_long else batch.halves())
+            return None
+        except CancelledError as error:
+            raise UnreachableError(
+                "the Dask scheduler went away in mid-run; what was committed stays, and the same command does the rest "
+                "once it is back"
+            ) from error
+
+    def _next_batch(self) -> Batch | None:
+        if not self._pieces:
+            batch = next(self._fresh, None)
+            self._is_drawn_up = batch is None
+            if batch is not None:
+                self._pieces.extend(reversed(_cut(batch, self._governor.batch_share)))
+        return self._pieces.pop() if self._pieces else None
+
+    def _submit(self, batch: Batch, *, alone: bool) -> None:
+        future = self._client.submit(
+            run_on_worker,
+            timbrel_version(),
+            extract_batch,
+            self._store_uri,
+            batch,
+            self._limit,
+            key=f"{batch.spec.stream}-{uuid4().hex}",  # Dask's own page names the streams then
+            pure=False,
+            resources=self._resources,
+        )
+        self.tries[future] = _Try(batch, alone, time.monotonic())
+        future.add_done_callback(self._finished.put)
+
+
+def _cut(batch: Batch, share: float) -> list[Batch]:
+    """The batch in pieces of about `share` of it, by halves; a clip is never cut."""
+    if share >= 1 or len(batch.clips) == 1:
+        return [batch]
+    return [piece for half in batch.halves() for piece in _cut(half, 2 * share)]
 
 
 def _killer(batch: Batch) -> ExtractionRow:

@@ -19,7 +19,7 @@ import numpy as np
 
 from features.needed import ensure_weights, needed_weights
 from pipeline.batches import BATCH_S, Batch, cut_batches
-from pipeline.execute import local_cluster
+from pipeline.cluster import local_cluster
 from pipeline.extract import extract_batch
 from pipeline.plan import UNKNOWN_S, StreamPlan, WantedClip
 from storage_schema.errors import InputError, TimbrelError

@@ -3,6 +3,7 @@
     InputError     fix the command, recipe, path or setting, and call again
     StoreError     the store is not what was expected; the message names the command that mends it
     ConflictError  somebody else wrote first; try again
+    UnreachableError  a scheduler, server or bucket does not answer; see to it, and try again
     ClipError      skip this clip and record why: it becomes a `failed` row, and the run goes on
     ContractError  a bug in an extractor or in timbrel; report it
 
@@ -48,6 +49,10 @@ class ConflictError(StoreError):
 
 class ContractError(TimbrelError, AssertionError):
     """Code broke a promise that it had made; no input should be able to cause this."""
+
+
+class UnreachableError(TimbrelError, ConnectionError):
+    """Another program that is needed does not answer now; the same question may be answered later."""
 
 
 class ClipError(TimbrelError, ValueError):

@@ -4,6 +4,7 @@
     clips/, extractions/                  Delta tables
     streams/<stream>/<fingerprint>/       spec.json, parts/<part_id>.zarr/, labels.parquet where its model knows words
     runs/<run_id>/                        a training run
+    promoted/<dataset>.json               which of them is in use
 
 Every name that comes from outside is checked before it becomes part of a key, so that none leads out of the store.
 """
@@ -13,6 +14,7 @@ import re
 from storage_schema.errors import InputError
 
 MARKER, CLIPS, EXTRACTIONS, STREAMS, RUNS = "timbrel.json", "clips", "extractions", "streams", "runs"
+PROMOTED = "promoted"
 
 PART_SUFFIX = ".zarr"
 
@@ -21,6 +23,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 def run_key(run_id: str) -> str:
     return f"{RUNS}/{checked_name(run_id, 'run')}"
+
+
+def promoted_key(name: str) -> str:
+    return f"{PROMOTED}/{checked_name(name, 'dataset')}.json"
 
 
 def stream_key(stream: str, fingerprint: str) -> str:

@@ -1,9 +1,10 @@
-"""What all tests may ask for: a place on a real S3 server, started once where anybody asks."""
+"""What all tests may ask for: a real S3 server and a real Prefect server, each started once where anybody asks."""
 
 from uuid import uuid4
 
 import pytest
 
+from tests.prefect_server import prefect_server
 from tests.s3 import s3_server
 
 BUCKET = "tests"
@@ -24,3 +25,10 @@ def s3_uri(s3, monkeypatch):
     for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
     return f"s3://{BUCKET}/{uuid4().hex[:12]}/some/prefix"
+
+
+@pytest.fixture(scope="session")
+def prefect_environment(tmp_path_factory):
+    """The environment that reaches a running Prefect server; one for all tests, as a start takes some 10 s."""
+    with prefect_server(tmp_path_factory.mktemp("prefect")) as environment:
+        yield environment

@@ -56,11 +56,12 @@ class SplitSettings(_Section):
     """Which clips are learned from and which are judged.
 
     "folds": each fold of `test_folds` (all there are, when empty) is the test set once. "official": the dataset's own
-    split. "held_out": `test_share` of the clips, by source group. Where the dataset has no validation clips of its
+    split. "held_out": `test_share` of the clips, by source group. "by_hash": the same, drawn by a hash of each group,
+    so that a test clip stays one however the dataset grows. Where the dataset has no validation clips of its
     own, `validation_share` of the training clips is set aside, by source group.
     """
 
-    kind: Literal["folds", "official", "held_out"] = "folds"
+    kind: Literal["folds", "official", "held_out", "by_hash"] = "folds"
     test_folds: tuple[int, ...] = ()
     test_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
     validation_share: Annotated[float, Field(gt=0, lt=1)] = 0.2

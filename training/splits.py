@@ -4,6 +4,7 @@ What it alone knows is when a comparison would be unfair: a recording on both si
 group of related clips torn apart. Pure functions of the table of clips.
 """
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -133,6 +134,10 @@ def make_folds(examples: Sequence[Example], settings: SplitSettings, seed: int) 
         folds = _by_fold(examples, settings, seed)
     elif settings.kind == "official":
         folds = [_by_split(examples, settings, seed)]
+    elif settings.kind == "by_hash":
+        is_test = np.array([_is_test(example.group, settings.test_share, seed) for example in examples], bool)
+        rest, test = np.flatnonzero(~is_test), np.flatnonzero(is_test)
+        folds = [_with_validation(examples, 1, rest, test, settings, seed)]
     else:
         rest, test = hold_out(examples, np.arange(len(examples)), settings.test_share, seed)
         folds = [_with_validation(examples, 1, rest, test, settings, seed)]
@@ -182,6 +187,12 @@ def hold_out(
                     kept[other] -= n
     is_aside = np.array([examples[i].group in aside for i in among.tolist()], bool)
     return among[~is_aside], among[is_aside]
+
+
+def _is_test(group: str, share: float, seed: int) -> bool:
+    """Whether a group of clips is tested; it depends on nothing but the group, and so outlasts all that is added."""
+    digest = hashlib.blake2b(f"{seed} {group}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big") < share * 2**64
 
 
 def label_matrix(examples: Sequence[Example], labels: Sequence[str]) -> NDArray[np.float32]:

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from flows.cli import ablate, explain, export, models, quarantine, robustness, run, store, upkeep, weights
+from flows.cli import ablate, explain, export, models, nightly, quarantine, robustness, run, store, upkeep, weights
 from flows.cli.output import printable
 from storage_schema.errors import ContractError, TimbrelError
 
@@ -43,6 +43,8 @@ app.command("explain")(explain.explain_command)
 app.command("robustness")(robustness.robustness_command)
 app.command("export")(export.export_command)
 app.command("run")(run.run_command)
+app.command("refresh")(nightly.refresh_command)
+app.command("serve")(nightly.serve_command)
 app.command("demo")(run.demo_command)
 app.command("snapshots")(upkeep.snapshots_command)
 app.command("verify")(upkeep.verify_command)

@@ -12,6 +12,7 @@ from storage_schema.fingerprint import Json
 from storage_schema.streams import StreamSpec
 
 if TYPE_CHECKING:
+    from pipeline.cluster_settings import ClusterSettings
     from storage_schema.store import Store
 
 StoreOption = Annotated[
@@ -36,6 +37,23 @@ SeedOption = Annotated[
 ]
 WorkersOption = Annotated[
     int | None, typer.Option("--workers", min=1, help="Worker processes.", show_default="one a core")
+]
+SchedulerOption = Annotated[
+    str | None,
+    typer.Option("--scheduler", help="Use a running Dask cluster, such as tcp://10.0.0.1:8786.", show_default="none"),
+]
+SettingsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--settings",
+        envvar="TIMBREL_SETTINGS",
+        metavar="FILE",
+        help="A TOML file whose [cluster] describes a Dask cluster; see docs/scale.md.",
+        show_default="this machine",
+    ),
+]
+LogJsonOption = Annotated[
+    bool, typer.Option("--log-json", help="Tell progress as one JSON object a line on standard error.")
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a script instead of a table.")]
 RootArgument = Annotated[
@@ -108,6 +126,17 @@ def parse_specs(streams: str, settings: Sequence[str] | None) -> list[StreamSpec
     names = parse_streams(streams)
     parameters = parse_parameters(settings, names)
     return [spec_for(name, parameters.get(name)) for name in names]
+
+
+def parse_cluster(scheduler: str | None, settings: str | None) -> "ClusterSettings":
+    """The cluster that --scheduler and --settings name, by default this machine."""
+    from pipeline.cluster_settings import HERE
+
+    if scheduler is None and settings is None:
+        return HERE
+    from flows.settings import cluster_settings
+
+    return cluster_settings(scheduler, settings)
 
 
 def recipe_settings(settings: Sequence[str] | None, seed: int | None) -> list[str]:

@@ -204,7 +204,9 @@ def _retry(
         for round_ in rounds:
             plan = plan_retry(store.snapshot(), round_)
             limit = time_limit_of(time_limit)
-            reports.append(run_extraction(store, plan, n_workers=workers, limit=limit, on_progress=show))
+            reports.append(
+                run_extraction(store, plan, n_workers=workers, limit=limit, on_progress=show, on_stream=show.stream)
+            )
     return reports
 
 

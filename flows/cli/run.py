@@ -9,11 +9,15 @@ from flows.cli.options import (
     ALL_DEFAULT_STREAMS,
     DeviceOption,
     JsonOption,
+    LogJsonOption,
     RootArgument,
+    SchedulerOption,
     SetOption,
+    SettingsOption,
     StoreOption,
     StreamsOption,
     WorkersOption,
+    parse_cluster,
     parse_parameters,
     parse_specs,
     parse_streams,
@@ -31,6 +35,9 @@ def run_command(
     settings: SetOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    scheduler: SchedulerOption = None,
+    settings_file: SettingsOption = None,
+    log_json: LogJsonOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ingest, extract and train in one Prefect flow; what is done already is not done again.
@@ -41,6 +48,7 @@ def run_command(
     from training.recipe import load_recipe
 
     names = parse_streams(streams)
+    cluster = parse_cluster(scheduler, settings_file)
     parse_specs(streams, settings)  # every wrong word is said before the first stage starts
     list_clips(kind, root)
     if recipe is not None:
@@ -51,9 +59,9 @@ def run_command(
     from flows.whole import whole_flow
 
     start_server()
-    with progress(quiet=as_json):
+    with progress(quiet=as_json, as_json=log_json):
         report = whole_flow(
-            store, kind, root, recipe, dataset, names, parse_parameters(settings, names), workers, device
+            store, kind, root, recipe, dataset, names, parse_parameters(settings, names), workers, device, cluster
         )
     if as_json:
         document = {"ingest": vars(report.ingest), "extraction": vars(report.extraction)}

@@ -8,14 +8,18 @@ import typer
 from flows.cli.options import (
     ALL_DEFAULT_STREAMS,
     JsonOption,
+    LogJsonOption,
     RetryOption,
     RootArgument,
+    SchedulerOption,
     SetOption,
+    SettingsOption,
     SnapshotOption,
     StoreOption,
     StreamsOption,
     TimeLimitOption,
     WorkersOption,
+    parse_cluster,
     parse_specs,
 )
 from flows.cli.output import hours, print_json, print_table, say
@@ -134,6 +138,9 @@ def extract_command(
     workers: WorkersOption = None,
     retry_failed: RetryOption = False,
     time_limit: TimeLimitOption = None,
+    scheduler: SchedulerOption = None,
+    settings_file: SettingsOption = None,
+    log_json: LogJsonOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Extract what is missing, in parallel; what is done stays done. Ctrl-C keeps what was committed.
@@ -145,6 +152,7 @@ def extract_command(
     from storage_schema.store import open_store
 
     specs = parse_specs(streams, settings)
+    cluster = parse_cluster(scheduler, settings_file)
     opened = open_store(store)
     plan = plan_extraction(opened.snapshot(), specs, retry_failed=retry_failed)
     n_ok = {spec.stream: 0 for spec in specs}
@@ -155,8 +163,16 @@ def extract_command(
         from pipeline.limits import time_limit_of
 
         limit = time_limit_of(time_limit)
-        with progress(quiet=as_json) as show:
-            report = run_extraction(opened, plan, n_workers=workers, limit=limit, on_progress=show)
+        with progress(quiet=as_json, as_json=log_json) as show:
+            report = run_extraction(
+                opened,
+                plan,
+                cluster=cluster,
+                n_workers=workers,
+                limit=limit,
+                on_progress=show,
+                on_stream=show.stream,
+            )
         n_ok, n_failed, audio_s, elapsed_s = report.n_ok, report.n_failed, report.audio_s, report.elapsed_s
         n_adopted |= report.n_adopted
     notes = write_labels(opened, specs)

@@ -54,7 +54,7 @@ def test_plan_says_what_the_rest_costs_by_history_by_a_probe_or_not_at_all(timbr
 
 def test_second_extract_computes_nothing_and_starts_no_cluster(timbrel, ingested, monkeypatch):
     timbrel("extract", "--store", ingested, *CHEAP)
-    monkeypatch.setattr(pipeline.extraction, "local_cluster", lambda _n: pytest.fail("a cluster was started"))
+    monkeypatch.setattr(pipeline.extraction, "open_cluster", lambda *_: pytest.fail("a cluster was started"))
     code, out, _ = timbrel("extract", "--store", ingested, *CHEAP, "--json")
     assert code == 0
     assert json.loads(out)["computed"] == {"waveform": 0, "logmel": 0}

@@ -12,7 +12,8 @@ import pytest
 import pipeline.execute
 import pipeline.extract
 from pipeline.batches import cut_batches
-from pipeline.execute import execute, local_cluster
+from pipeline.cluster import local_cluster
+from pipeline.execute import execute
 from pipeline.extract import extract_batch
 from pipeline.extraction import run_extraction
 from pipeline.limits import TimeLimit

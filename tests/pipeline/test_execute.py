@@ -16,8 +16,9 @@ from distributed import KilledWorker
 import pipeline.execute
 import pipeline.extraction
 from pipeline.batches import cut_batches
+from pipeline.cluster import local_cluster
 from pipeline.commit import commit_receipts
-from pipeline.execute import Receipt, execute, local_cluster
+from pipeline.execute import Receipt, execute
 from pipeline.extract import extract_batch
 from pipeline.extraction import run_extraction
 from pipeline.plan import plan_extraction
@@ -138,12 +139,12 @@ def test_receipts_that_came_before_an_interruption_are_committed(store, plan, cl
 
 
 def test_receipts_are_committed_when_whoever_watches_raises(store, plan):
-    def watch(_what, done, _total):
-        if done:
+    def watch(progress):
+        if progress.n_done:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_extraction(store, plan, n_workers=1, on_progress=watch)
+        run_extraction(store, plan, n_workers=1, on_stream=watch)
     (coverage,) = store.snapshot().coverage()
     assert coverage.n_ok == 5
 
@@ -152,11 +153,11 @@ def test_batches_of_a_run_that_was_killed_are_adopted_and_not_computed_again(sto
     first, *rest = cut_batches(plan.streams[0], 0.5)
     extract_batch(store.uri, first)  # whole, and nobody lived to commit it
     seen = []
-    report = run_extraction(store, plan, n_workers=1, on_progress=lambda *event: seen.append(event))
+    report = run_extraction(store, plan, n_workers=1, on_stream=seen.append)
     n_rest = sum(len(batch.clips) for batch in rest)
     assert report.n_adopted == {"waveform": len(first.clips)}
     assert report.n_ok == {"waveform": n_rest}
-    assert (seen[0], seen[-1]) == (("waveform", 0, n_rest), ("waveform", n_rest, n_rest))
+    assert [(each.n_done, each.n_total) for each in (seen[0], seen[-1])] == [(0, n_rest), (n_rest, n_rest)]
     (coverage,) = store.snapshot().coverage()
     assert coverage.n_ok == 5
 
@@ -164,7 +165,7 @@ def test_batches_of_a_run_that_was_killed_are_adopted_and_not_computed_again(sto
 def test_run_that_finds_all_its_parts_written_starts_no_worker(store, plan, monkeypatch):
     for batch in cut_batches(plan.streams[0], 0.5):
         extract_batch(store.uri, batch)
-    monkeypatch.setattr(pipeline.extraction, "local_cluster", lambda _n: pytest.fail("a cluster was started"))
+    monkeypatch.setattr(pipeline.extraction, "open_cluster", lambda *_: pytest.fail("a cluster was started"))
     report = run_extraction(store, plan)
     assert (report.n_adopted, report.n_ok) == ({"waveform": 5}, {"waveform": 0})
     assert report.is_complete
@@ -186,9 +187,13 @@ def test_lost_part_is_made_again(store, plan):
 
 def test_progress_ends_at_the_total(store, plan):
     seen = []
-    run_extraction(store, plan, n_workers=1, batch_s=0.5, on_progress=lambda *event: seen.append(event))
-    assert seen[0] == ("waveform", 0, 5)
-    assert seen[-1] == ("waveform", 5, 5)
+    run_extraction(store, plan, n_workers=1, batch_s=0.5, on_stream=seen.append)
+    assert [(each.stream, each.n_done, each.n_total) for each in (seen[0], seen[-1])] == [
+        ("waveform", 0, 5),
+        ("waveform", 5, 5),
+    ]
+    assert (seen[0].left_s, seen[-1].left_s) == (None, 0)
+    assert seen[-1].audio_s == pytest.approx(2.5, abs=0.01)
     assert len(seen) > 3
 
 

@@ -166,3 +166,14 @@ def test_files_that_could_not_be_read_are_counted_and_an_unknown_dataset_is_refu
     assert n_unreadable == 1
     with pytest.raises(InputError, match="no dataset 'other'; it has made"):
         read_examples(table, "other")
+
+
+def test_clip_tested_by_hash_is_tested_however_the_dataset_grows() -> None:
+    by_hash = SplitSettings(kind="by_hash", test_share=0.3)
+    before, after = (make_folds(many(n), by_hash, seed=0)[0] for n in (100, 160))
+    tested = {many(100)[i].uri for i in before.test}
+    assert 15 <= len(tested) <= 45
+    assert tested == {many(160)[i].uri for i in after.test} & {each.uri for each in many(100)}
+    assert tested != {many(100)[i].uri for i in make_folds(many(100), by_hash, seed=1)[0].test}
+    groups = {many(100)[i].group for i in before.test}
+    assert not groups & {many(100)[i].group for i in (*before.train, *before.validation)}
