@@ -24,6 +24,7 @@ from pipeline.ingest import ingest
 from pipeline.plan import plan_extraction
 from storage_schema import open_store
 from storage_schema.errors import StoreError
+from storage_schema.progress import StreamProgress
 from storage_schema.store import Store
 from tests.bad_input.cases import OF_A_DISK
 
@@ -68,14 +69,14 @@ def main(mode: str, folder: Path) -> None:
     store = open_store(disk / "store", create=True)
     for some in (range(N_BEFORE), range(N_BEFORE, N_CLIPS)):
         if some.start:
-            _extract(store, lambda *_: None)
+            _extract(store, lambda _progress: None)
         for i in some:
             samples = np.random.default_rng(i).uniform(-0.5, 0.5, round(CLIP_S * 16_000))
             soundfile.write(audio / f"{i}.wav", samples, 16_000)
         ingest(store, "folder", audio)
 
-    def spoil(_stage: str, done: int, _total: int) -> None:
-        if mode == "readonly" and done:
+    def spoil(progress: StreamProgress) -> None:
+        if mode == "readonly" and progress.n_done:
             _remount(disk, "ro")
 
     unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -91,7 +92,7 @@ def main(mode: str, folder: Path) -> None:
     resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
     if mode != "limit":
         _remount(disk, "rw,size=64m")
-    _extract(store, lambda *_: None)
+    _extract(store, lambda _progress: None)
     left = [path.name for path in (disk / "store").rglob("*.tmp*")]
     again = {
         "n_whole": _n_whole(store, audio),
@@ -100,9 +101,9 @@ def main(mode: str, folder: Path) -> None:
     print(json.dumps({"first": first, "again": again, "left": left}))
 
 
-def _extract(store: Store, on_progress) -> None:
+def _extract(store: Store, on_stream) -> None:
     plan = plan_extraction(store.snapshot(), [WAVEFORM])
-    run_extraction(store, plan, n_workers=1, batch_s=2 * CLIP_S, on_progress=on_progress)
+    run_extraction(store, plan, n_workers=1, batch_s=2 * CLIP_S, on_stream=on_stream)
 
 
 def _n_whole(store: Store, audio: Path) -> int:
