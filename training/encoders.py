@@ -28,7 +28,9 @@ class StreamEncoder(nn.Module):
     """The encoder of one stream; it carries its normalisation, so that a checkpoint is complete.
 
     A stream of pretrained embeddings has few tokens, each of which says almost everything: beside the Transformer a
-    linear path leads from their mean and standard deviation straight to the embedding (docs/decisions/0007).
+    linear path leads from their mean and standard deviation straight to the embedding (docs/decisions/0007). What it
+    says in the end is the mean of its own scores and of a linear probe on the same two (docs/decisions/0008), which is
+    fitted by itself and takes no part in training.
     """
 
     def __init__(self, shape: EncoderShape, *, dropout: float = 0.0, token_mask: float = 0.0) -> None:
@@ -37,6 +39,8 @@ class StreamEncoder(nn.Module):
         self.tokenize = Tokenizer(shape, dropout=dropout, token_mask=token_mask)
         self.summarize = Summary(shape, dropout=dropout)
         self.linear_path = nn.Linear(2 * shape.n_channels, shape.dim) if shape.is_embedding else None
+        probe = nn.Linear(2 * shape.n_channels, shape.n_labels).requires_grad_(False)
+        self.probe = probe if shape.is_embedding else None
         self.embedding_norm = nn.LayerNorm(shape.dim)
         self.dropout = Dropout(dropout)
         self.classify = nn.Linear(shape.dim, shape.n_labels)
@@ -47,10 +51,19 @@ class StreamEncoder(nn.Module):
         inputs: (n, n_tokens, n_channels) as stored, not yet normalised. mask: (n, n_tokens), True where a token exists.
         times_s: (n, n_tokens) seconds after the window's start.
         """
-        return self.score(self.embedding(inputs, mask, times_s))
+        return self.answer(self.embedding(inputs, mask, times_s), inputs, mask)
+
+    def answer(self, embedding: Tensor, inputs: Tensor, mask: Tensor) -> Tensor:
+        """The class scores (n, n_labels) of windows whose embeddings (n, dim) are known already."""
+        scores = self.score(embedding)
+        return scores if self.probe is None else (scores + self.probe(self.pooled(inputs, mask))) / 2
+
+    def pooled(self, inputs: Tensor, mask: Tensor) -> Tensor:
+        """Mean and standard deviation (n, 2 * n_channels) of the normalised inputs, which the probe hears."""
+        return pool(self.tokenize.normalise(inputs), mask)
 
     def score(self, embedding: Tensor) -> Tensor:
-        """The class scores (n, n_labels) of embeddings (n, dim)."""
+        """The class scores (n, n_labels) that training looks at, of embeddings (n, dim)."""
         scores: Tensor = self.classify(self.dropout(embedding))
         return scores
 
@@ -59,7 +72,7 @@ class StreamEncoder(nn.Module):
         tokens, token_mask, _ = self.tokenize(inputs, mask, times_s)
         summary = self.summarize(tokens, token_mask)
         if self.linear_path is not None:
-            summary = summary + self.linear_path(pool(self.tokenize.normalise(inputs), mask))
+            summary = summary + self.linear_path(self.pooled(inputs, mask))
         embedded: Tensor = self.embedding_norm(summary)
         return embedded
 
@@ -228,4 +241,4 @@ def pool(tokens: Tensor, mask: Tensor) -> Tensor:
 
 def n_parameters(encoder: nn.Module) -> int:
     """How many numbers are learned."""
-    return sum(parameter.numel() for parameter in encoder.parameters() if parameter.requires_grad)
+    return sum(parameter.numel() for parameter in encoder.parameters())

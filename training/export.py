@@ -105,7 +105,7 @@ class FusedWindows(nn.Module):
             loudness = (mask.any(dim=1).to(values.dtype) * loudest[i])[:, None]  # 0 where nothing is heard
             assert isinstance(encoder, StreamEncoder), "no other kind is kept there"
             embedding = encoder.embedding(values, mask, times_s)
-            scores.append(loudness * encoder.score(embedding))
+            scores.append(loudness * encoder.answer(embedding, values, mask))
             embeddings.append(loudness * embedding)
         return torch.stack(scores).sum(dim=0), torch.cat(embeddings, dim=1)
 

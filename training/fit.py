@@ -30,6 +30,7 @@ from training.loader import Chunk
 from training.metrics import headline_score
 from training.objectives import JOINT, EncoderObjective, JointObjective
 from training.patchout import patchout
+from training.probe import fit_probes
 from training.recipe import Recipe
 from training.results import EpochPoint
 from training.scoring import as_array, batch_tensors, clip_loss, clip_probabilities, owners, scoring_windows
@@ -140,10 +141,7 @@ def _fit(
 ) -> tuple[AnyObjective, dict[str, tuple[EpochPoint, ...]]]:
     """Fit what `build` makes, on any number of streams; returned on the CPU in eval mode, with its curves."""
     settings = recipe.fit
-    has_any = np.any([corpus.loader.sources[stream].n_frames > 0 for stream in streams], axis=0)
-    train = train[has_any[train]]  # where the recipe masks what is missing, a clip may have nothing to say here
-    if not len(train):
-        raise InputError(f"no clip to learn from has {' or '.join(streams)}; leave it out of the recipe")
+    train = _that_have(streams, corpus, train)
     generator = np.random.default_rng(settings.seed)
     loader, length = corpus.loader, round(recipe.window.length_s * TICK_RATE_HZ)
     targets = torch.from_numpy(corpus.targets)
@@ -157,6 +155,7 @@ def _fit(
             heard = loader.read([stream], loader.plan([stream], train))
             statistics = fit_normalisation((chunk.frames[stream], chunk.clips) for chunk in heard)
             objective.tokenizer(stream).set_normalisation(statistics)
+        fit_probes(objective, corpus, train, recipe)
         optimizer = torch.optim.AdamW(_groups(objective, settings.weight_decay), lr=settings.learning_rate, fused=True)
         model, optimizer = fabric.setup(objective, optimizer)
         state = keeper.load() if keeper else None
@@ -198,6 +197,15 @@ def _fit(
                 keeper.save(take_state(objective, optimizer, generator, curves, epoch + 1))
             on_epoch(epoch + 1, settings.epochs)
     return objective.cpu().eval(), {name: tuple(curves[name]) for name in objective.names}
+
+
+def _that_have(streams: Sequence[str], corpus: Corpus, clips: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Those of `clips` that have any of `streams`; where a recipe masks what is missing, others teach nothing."""
+    has_any = np.any([corpus.loader.sources[stream].n_frames > 0 for stream in streams], axis=0)
+    if not has_any[clips].any():
+        raise InputError(f"no clip to learn from has {' or '.join(streams)}; leave it out of the recipe")
+    kept: NDArray[np.int64] = clips[has_any[clips]]
+    return kept
 
 
 def _groups(objective: nn.Module, weight_decay: float) -> list[dict[str, Any]]:

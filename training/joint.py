@@ -48,7 +48,7 @@ class JointModel(nn.Module):
             {stream: StreamEncoder(shape, dropout=dropout, token_mask=token_mask) for stream, shape in shapes.items()}
         )
         for encoder in self.encoders.values():
-            del encoder.classify  # scores are given by all streams together
+            del encoder.classify, encoder.probe  # scores are given by all streams together
             if kind == "feature":
                 del encoder.summarize, encoder.linear_path, encoder.embedding_norm
         if kind in ("feature", "both"):
