@@ -67,11 +67,13 @@ def test_added_models_are_listed_by_name(timbrel, tmp_path):
 
 
 def test_a_model_that_cannot_be_loaded_ends_the_extraction_with_a_sentence(timbrel, ingested, tmp_path):
-    folder = write_model(tmp_path / "model")
-    words = ("--store", ingested, "--streams", "clap", "--workers", 1, "--set", f"clap.model={folder}")
+    model = tiny_onnx()
+    model.graph.node[1].input[1] = "nothing"
+    path = save_onnx(tmp_path / "model", model)
+    words = ("--store", ingested, "--streams", "onnx", "--workers", 1, "--set", f"onnx.model={path}")
     code, _, err = timbrel("extract", *words)
     assert code == 2
-    assert "cannot be loaded" in err
+    assert "cannot be run" in err
     assert "Traceback" not in err
 
 

@@ -27,6 +27,14 @@ def write_clips(folder, first, n):
         soundfile.write(folder / f"{i}.wav", rng.uniform(-0.5, 0.5, rng.integers(3200, 9600)), 16_000)
 
 
+def extract_here(store):
+    """Extract what is missing in this process, one batch after another."""
+    plan = plan_extraction(store.snapshot(), [spec_for(stream) for stream in STREAMS])
+    for stream in plan.streams:
+        for batch in cut_batches(stream, 10 * BATCH_S):
+            store.commit(extract_batch(store.uri, batch))
+
+
 @pytest.fixture(scope="session")
 def ingested(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stress")
@@ -39,10 +47,7 @@ def ingested(tmp_path_factory):
 def undisturbed(ingested):
     """Extracted in this process, one batch after another."""
     store = open_store(shutil.copytree(ingested, ingested.with_name("undisturbed")))
-    plan = plan_extraction(store.snapshot(), [spec_for(stream) for stream in STREAMS])
-    for stream in plan.streams:
-        for batch in cut_batches(stream, 10 * BATCH_S):
-            store.commit(extract_batch(store.uri, batch))
+    extract_here(store)
     return store
 
 

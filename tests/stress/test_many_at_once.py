@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.ingest import ingest
 from storage_schema import open_store
 from storage_schema.parts import Part, check_part
-from tests.stress.conftest import contents, damages, write_clips
+from tests.stress.conftest import contents, damages, extract_here, write_clips
+from tests.stress.job import STREAMS
 from tests.stress.kills import ROOT, read
 
 N_BEFORE, N_AFTER = 60, 30
-STREAMS = {"waveform", "timbre"}
 _PATIENCE_S = 300
 
 
@@ -57,20 +58,20 @@ def check_all(store, n_clips):
 def test_extractions_an_ingest_and_a_reader_do_not_disturb_each_other(tmp_path, ground, request):
     uri = str(tmp_path / "store") if ground == "local" else f"{request.getfixturevalue('s3_uri')}/store"
     audio, extract = tmp_path / "audio", ("timbrel", "extract", "--streams", ",".join(STREAMS), "--workers", 1)
+    store = open_store(uri, create=True)
     write_clips(audio, 0, N_BEFORE // 3)
-    wait_for(start(tmp_path, "timbrel", "ingest", "folder", audio, "--store", uri))
-    wait_for(start(tmp_path, *extract, "--store", uri))
-    store = open_store(uri)
+    ingest(store, "folder", audio)
+    extract_here(store)
     pinned = store.snapshot()
     write_clips(audio, N_BEFORE // 3, N_BEFORE - N_BEFORE // 3)
-    wait_for(start(tmp_path, "timbrel", "ingest", "folder", audio, "--store", uri))
+    ingest(store, "folder", audio)
 
     write_clips(audio, N_BEFORE, N_AFTER)
     stop = tmp_path / "stop"
     reader = start(tmp_path, sys.executable, "-m", "tests.stress.reader", uri, pinned.id, stop)
     writers = [start(tmp_path, *extract, "--json", "--store", uri) for _ in range(2)]
-    ingest = start(tmp_path, "timbrel", "ingest", "folder", audio, "--store", uri)
-    assert "30 new" in wait_for(ingest)
+    ingesting = start(tmp_path, "timbrel", "ingest", "folder", audio, "--store", uri)
+    assert "30 new" in wait_for(ingesting)
     computed = [json.loads(wait_for(writer))["computed"] for writer in writers]
     stop.touch()
     hashes = wait_for(reader).split()
@@ -78,7 +79,7 @@ def test_extractions_an_ingest_and_a_reader_do_not_disturb_each_other(tmp_path, 
     assert len(set(hashes)) == 1, "what the reader saw of its snapshot changed"
 
     assert all(sum(one[stream] for one in computed) >= N_BEFORE - N_BEFORE // 3 for stream in STREAMS)
-    wait_for(start(tmp_path, *extract, "--store", uri))  # the clips that came while the others were at it
+    extract_here(store)  # the clips that came while the others were at it
     check_all(store, N_BEFORE + N_AFTER)
     check_pinned(store, pinned)
 
