@@ -20,14 +20,14 @@ def test_every_bad_input_is_one_sentence_or_a_note(case, tmp_path):
     assert "Traceback" not in words
 
 
-def test_a_full_disk_at_checkpoint_time_is_a_sentence_and_leaves_nothing_behind(tmp_path):
+def test_a_full_disk_at_checkpoint_time_is_a_sentence_and_keeps_what_was_fitted(tmp_path):
     before = words_for_own_mounts(tmp_path)
     if before is None:
         pytest.skip("no file system can be mounted here: unshare --user --mount is refused")
     check(run_apart("full", tmp_path, before, module=MODULE), "No space left on device")
 
 
-def test_a_checkpoint_that_may_not_grow_is_a_sentence_and_leaves_nothing_behind(tmp_path):
+def test_a_checkpoint_that_may_not_grow_is_a_sentence_and_keeps_what_was_fitted(tmp_path):
     check(run_apart("limit", tmp_path, module=MODULE), "File too large")
 
 
@@ -35,4 +35,6 @@ def check(found, words):
     assert "run a-run cannot be written" in found["told"]
     assert words in found["told"]
     assert (found["runs"], found["left"]) == ([], [])
-    assert found["runs_after"] == ["a-run"]  # the same command, once there is room
+    assert found["n_kept"] > 1
+    assert found["runs_after"] == ["a-run"]  # with --resume, once there is room
+    assert found["left_after"] == []

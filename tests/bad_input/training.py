@@ -225,9 +225,9 @@ def told(folder: Path, case: Case) -> tuple[str | None, str]:
 
 
 def main(mode: str, folder: Path) -> None:
-    """Fill the disk (`full`), or let no file grow (`limit`), when a run's models are fitted; mend it and run again.
+    """Fill the disk (`full`), or let no file grow (`limit`), when a run's models are fitted; mend it and go on.
 
-    Prints as JSON what the first run said, which runs there were after it, and which files it left behind.
+    Prints as JSON what the first run said, which runs there were after it, and which files each left behind.
     """
     disk = folder / "disk"
     disk.mkdir()
@@ -251,9 +251,12 @@ def main(mode: str, folder: Path) -> None:
         found["told"] = str(error)
     resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     ballast.unlink(missing_ok=True)
-    runs, left = store.runs(), sorted(_files(disk) - before)
-    train(store, load_recipe(recipe), device="cpu", run_id="a-run")
-    print(json.dumps(found | {"runs": runs, "left": left, "runs_after": store.runs()}))
+    left = _files(disk) - before
+    kept = {path for path in left if "/.scratch/a-run.unfinished/" in path}  # the fits, for --resume
+    first = {"runs": store.runs(), "left": sorted(left - kept), "n_kept": len(kept)}
+    train(store, load_recipe(recipe), device="cpu", resume=True)
+    left = {path for path in _files(disk) - before if "/runs/" not in path}
+    print(json.dumps(found | first | {"runs_after": store.runs(), "left_after": sorted(left)}))
 
 
 def _fill(path: Path) -> None:

@@ -95,6 +95,7 @@ def test_failed_clip_shows_in_the_exit_code_and_in_the_status(timbrel, ingested,
         "adopted": {"waveform": 0, "logmel": 0},
         "failed": {"waveform": 1, "logmel": 1},
         "failed_before": {"waveform": 0, "logmel": 0},
+        "notes": [],
         "audio_s": 0,
         "elapsed_s": 0,
     }

@@ -14,8 +14,9 @@ from storage_schema.store import Store
 from tests.training.synthetic import CENTRED, clip_id, clip_row, make_store, noise, put
 from training.recipe import parse_recipe
 from training.results import RunResult
-from training.run import METRICS, PREDICTED, PREDICTIONS
+from training.run import METRICS
 from training.state import training_state
+from training.verdict import PREDICTED, PREDICTIONS
 from training.versus import weigh
 
 RECIPE = parse_recipe('[data]\ndataset = "made"\nstreams = ["timbre"]\n', "the test's recipe")
