@@ -30,7 +30,7 @@ from training.sealed import blake2b, sealed, unsealed
 from training.tensors import checked_tensor, fill, network_tensors
 
 TENSORS, DOCUMENT = "model.safetensors", "model.json"
-FORMAT = 3
+FORMAT = 4
 MAX_DOCUMENT_BYTES = 16 * 2**20
 MAX_TENSOR_BYTES = 2 * 2**30
 """Far above any model of ours; whatever is larger is not read."""

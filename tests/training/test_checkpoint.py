@@ -75,7 +75,7 @@ def forge(copy: Path, **changes: object) -> None:
     ("changes", "sentence"),
     [
         ({"labels": ["bell", "dog"]}, r"the tensor stream/pitch/classify.weight is float32 \(3, 12\), where"),
-        ({"format": 9}, "has format 9, this timbrel reads 3"),
+        ({"format": 9}, "has format 9, this timbrel reads 4"),
         ({"weights": {"pitch": 1.0}}, "its weights are of"),
         ({"surprise": 1}, "is no model description .surprise: "),
         ({"baselines": {}}, "tensors that nothing asks for"),
