@@ -7,6 +7,7 @@ from tests.training.test_report import _Page, _result
 from training.report import render_report
 from training.report.ablation import view_ablation
 from training.report.words import size
+from training.results import Interval
 
 
 def test_subsets_come_best_first_with_a_mark_for_every_fusion():
@@ -48,3 +49,16 @@ def test_the_page_has_the_plot_only_where_there_is_an_ablation():
 
 def test_bytes_are_written_for_people():
     assert (size(None), size(12), size(33_000_000), size(4.2e9)) == ("–", "12 B", "33 MB", "4.2 GB")
+
+
+def test_what_a_stream_adds_has_its_paired_interval_where_the_fusion_is_the_same():
+    lost = Interval(value=-0.2, low=-0.3, high=-0.1)
+    rows = [
+        row.model_copy(update={"minus_all": lost}) if set(row.streams) == {"pitch", "timbre"} else row
+        for row in ablation()
+    ]
+    worth = {each.stream: each for each in view_ablation(rows, "accuracy").worths}
+    assert worth["neural"].gain_interval == Interval(value=0.2, low=0.1, high=0.3)
+    assert worth["pitch"].gain_interval is None
+    page = render_report(_result().model_copy(update={"ablation": tuple(rows)}))
+    assert "<small>+10.0 to +30.0</small>" in page

@@ -30,12 +30,16 @@ class SubsetLine:
 
 @dataclass(frozen=True)
 class Worth:
-    """One stream: its score alone, what is lost without it (None where that was not measured), and its cost."""
+    """One stream: its score alone, what is left without it (None where that was not measured), and its cost.
+
+    `gain_interval` is paired, and there where one fusion is the best of all streams and of all but this one.
+    """
 
     stream: str
     alone: Interval | None
     without: float | None
     gain: float | None
+    gain_interval: Interval | None
     extract_s_per_hour: float | None
     bytes_per_hour: float | None
 
@@ -85,11 +89,14 @@ def _worth(stream: str, streams: Sequence[str], best: dict[frozenset[str], Ablat
     whole, rest = best.get(frozenset(streams)), best.get(frozenset(streams) - {stream})
     without = rest.metrics[metric].value if rest else None
     gain = whole.metrics[metric].value - without if whole and without is not None else None
+    is_paired = whole is not None and rest is not None and rest.fusion == whole.fusion
+    lost = rest.minus_all if rest is not None and is_paired else None
     return Worth(
         stream,
         alone.metrics[metric] if alone else None,
         without,
         gain,
+        Interval(value=-lost.value, low=-lost.high, high=-lost.low) if lost else None,
         alone.extract_s_per_hour if alone else None,
         alone.bytes_per_hour if alone else None,
     )
