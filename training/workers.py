@@ -92,7 +92,7 @@ def run_jobs(
         process.start()
     try:
         listener = _Listener(news, others, outcomes, on_progress)
-        while (task := tasks.get()) is not None:
+        while (task := listener.next_of(tasks)) is not None:
             outcomes[task] = _one(task, corpus, recipe, fabric, unfinished, listener.while_busy)
             listener.hear()
         while len(outcomes) < len(jobs):
@@ -122,6 +122,14 @@ class _Listener:
     def while_busy(self, what: str, done: int, total: int) -> None:
         self.on_progress(what, done, total)
         self.hear()
+
+    def next_of(self, tasks: "Queue[FitJob | None]") -> FitJob | None:
+        """The next job; a worker that was killed with its hand on the queue is found out and not waited for."""
+        while True:
+            try:
+                return tasks.get(timeout=LOOK_EVERY_S)
+            except queue.Empty:
+                self.hear()
 
     def hear(self, *, wait: bool = False) -> None:
         while True:
