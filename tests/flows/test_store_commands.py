@@ -30,22 +30,22 @@ def test_plan_says_what_the_rest_costs_by_history_by_a_probe_or_not_at_all(timbr
     timbrel("extract", "--store", ingested, "--streams", "waveform", "--workers", "1")
     write_sine(audio / "new.wav", 700, 0.2)
     timbrel("ingest", "folder", audio, "--store", ingested)
-    ask = ("plan", "--store", ingested, "--streams", "waveform,logmel", "--workers", "1")
+    ask = ("plan", "--store", ingested, "--streams", "waveform,timbre", "--workers", "1")
     code, out, err = timbrel(*ask)
     assert code == 0
     assert "on 1 worker, " in out
-    assert "by trying a few clips of logmel" in out
-    assert "probing logmel: 1 of 1" in err
+    assert "by trying a few clips of timbre" in out
+    assert "probing timbre: 1 of 1" in err
     assert "waveform" not in err
     code, out, err = timbrel(*ask, "--no-probe")
     assert (code, err) == (0, "")
     assert "unknown" in out
-    assert "logmel unknown: never extracted, and not probed" in out
+    assert "timbre unknown: never extracted, and not probed" in out
     code, out, err = timbrel(*ask, "--json")
     assert (code, err) == (0, "")
     document = json.loads(out)
     streams = {name: stream["estimate"] for name, stream in document["streams"].items()}
-    assert {name: each["source"] for name, each in streams.items()} == {"waveform": "history", "logmel": "probe"}
+    assert {name: each["source"] for name, each in streams.items()} == {"waveform": "history", "timbre": "probe"}
     total = document["estimate"]
     assert total["bytes"] == sum(each["bytes"] for each in streams.values()) > 0
     assert total["wall_s"] > sum(each["work_s"] for each in streams.values()) > 0
