@@ -77,16 +77,17 @@ def ablate(
     probabilities = {_name(one): np.concatenate([found[_name(one)] for found in by_fold]) for one in variants}
     targets = np.concatenate([corpus.targets[fold.test] for fold in corpus.folds])
     draws = draw_all(corpus.task, targets, probabilities, recipe.fit.seed)
+    figures = {name: intervals(drawn) for name, drawn in draws.items()}
     costs = {stream: _cost(snapshot, stream, spec.fingerprint) for stream, spec in corpus.specs.items()}
     metric, rows = HEADLINE[corpus.task], []
     for variant in variants:
         whole = _name(Variant(variant.fusion, recipe.data.streams))
-        is_part = whole in draws and whole != _name(variant) and metric in intervals(draws[whole])
+        is_part = whole in draws and whole != _name(variant) and metric in figures[whole]
         seconds, n_bytes = (_sum(costs[stream][i] for stream in variant.streams) for i in (0, 1))
         row = AblationRow(
             streams=variant.streams,
             fusion=variant.fusion,
-            metrics=intervals(draws[_name(variant)]),
+            metrics=figures[_name(variant)],
             minus_all=paired_difference(draws[_name(variant)], draws[whole], metric) if is_part else None,
             n_parameters=sizes[variant],
             train_s=sum(_seconds(variant, fold, recipe, outcomes) for fold in corpus.folds),
