@@ -47,15 +47,16 @@ def alternate(
     theirs: Callable[[], object],
     n_runs: int = N_RUNS,
     clock: Callable[[], float] = time.thread_time,
+    n_warm: int = 1,
 ) -> tuple[list[float], list[float]]:
-    """Seconds of `n_runs` runs of each, by turns, after one of each that does not count."""
+    """Seconds of `n_runs` runs of each, by turns, after `n_warm` of each that do not count."""
     ours_s: list[float] = []
     theirs_s: list[float] = []
-    for run in range(n_runs + 1):
+    for run in range(n_warm + n_runs):
         for work, seconds in ((ours, ours_s), (theirs, theirs_s)):
             started = clock()
             work()
-            if run:
+            if run >= n_warm:
                 seconds.append(clock() - started)
     return ours_s, theirs_s
 

@@ -3,6 +3,7 @@
 Torch is imported only when something is trained: a night without news is over before torch would be loaded.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
     retry_delay_seconds=RETRY_AFTER_S,
     retry_condition_fn=can_pass_again,
 )
-def train_task(store_uri: str, recipe: Path, device: str, snapshot_id: str | None = None) -> RunResult:
+def train_task(
+    store_uri: str, recipe: Path, device: str, snapshot_id: str | None = None, settings: Sequence[str] = ()
+) -> RunResult:
     """Fit every model of the recipe, score it on the test clips, and write the run's folder."""
     from training.recipe import load_recipe
     from training.run import train
@@ -38,7 +41,7 @@ def train_task(store_uri: str, recipe: Path, device: str, snapshot_id: str | Non
     pinned: Snapshot = store.snapshot(snapshot_id)
     return train(
         store,
-        load_recipe(recipe),
+        load_recipe(recipe, settings),
         snapshot=pinned,
         device=device,
         n_workers=n_cores(),
@@ -57,9 +60,18 @@ def report_task(store_uri: str, result: RunResult) -> str:
     return uri
 
 
-def train_and_report(store_uri: str, recipe: Path, device: str = "auto", snapshot_id: str | None = None) -> RunResult:
-    """Fit and evaluate what the recipe says, from the features in the store alone. Called within a flow."""
-    result = train_task(store_uri, recipe, device, snapshot_id)
+def train_and_report(
+    store_uri: str,
+    recipe: Path,
+    device: str = "auto",
+    snapshot_id: str | None = None,
+    settings: Sequence[str] = (),
+) -> RunResult:
+    """Fit and evaluate what the recipe says, with `settings` in place of its own, from the store's features alone.
+
+    Called within a flow.
+    """
+    result = train_task(store_uri, recipe, device, snapshot_id, settings)
     report_task(store_uri, result)
     return result
 

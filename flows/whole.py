@@ -39,9 +39,13 @@ def whole_flow(
     n_workers: int | None = None,
     device: str = "auto",
     cluster: ClusterSettings = HERE,
+    settings: Sequence[str] = (),
 ) -> WholeReport:
-    """From a folder of recordings to a trained, reported model; what is done already is not done again."""
+    """From a folder of recordings to a trained, reported model; what is done already is not done again.
+
+    settings: what takes the place of the recipe's own, see `training.recipe.load_recipe`.
+    """
     ingested = ingest_task(store_uri, kind, root, dataset)
     extracted = extract(store_uri, streams, parameters, n_workers, cluster)
-    trained = train_and_report(store_uri, recipe, device) if recipe is not None else None
+    trained = train_and_report(store_uri, recipe, device, settings=settings) if recipe is not None else None
     return WholeReport(ingested, extracted, trained)

@@ -33,6 +33,7 @@ _SETTINGS = {
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
+    "distributed.worker.profile.enabled": False,  # it samples every 10 ms, for a page nobody opens
     "distributed.worker.preload": [__name__],  # for `dask_setup`
     "distributed.comm.timeouts.connect": "30s",
     "distributed.nanny.pre-spawn-environ.OMP_NUM_THREADS": 1,

@@ -7,11 +7,12 @@ from pipeline.execute import Receipt
 from storage_schema.store import Store
 from storage_schema.tables import ExtractionRow
 
-COMMIT_EVERY_S = 2.0
-"""A commit costs some 20 ms and a small file; every two seconds that is 1 %, and readers see what is done soon."""
+COMMIT_EVERY_S = 10.0
+"""A commit costs some 50 ms of a core that a worker could use, more the more there were, and every stream makes its
+own. What is not committed is not lost: the next run finds it."""
 
-_SHARE = 20
-"""A commit into a large catalogue takes longer, and comes as much less often: at most a twentieth of the time."""
+_SHARE = 50
+"""A commit into a large catalogue takes longer, and comes as much less often: at most a fiftieth of the time."""
 
 
 def commit_receipts(

@@ -219,7 +219,7 @@ def _mono_blocks(path: Location, sound: soundfile.SoundFile) -> Iterator[NDArray
         if not len(block):
             return
         with np.errstate(invalid="ignore", over="ignore"):  # what overflows is refused by _check_samples
-            yield block.mean(axis=1)  # (sample,)
+            yield block[:, 0] if block.shape[1] == 1 else block.mean(axis=1)  # (sample,)
 
 
 def _check_samples(path: Location, waveform: NDArray[np.float32]) -> None:

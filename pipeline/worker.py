@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import ParamSpec, TypeVar
 
 from storage_schema.errors import InputError
+from storage_schema.heap import keep_freed_memory
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -31,6 +32,7 @@ def run_on_worker(wanted_version: str, work: Callable[_P, _T], *arguments: _P.ar
     if own != wanted_version:
         raise InputError(f"a worker has timbrel {own}, this one is {wanted_version}; install {wanted_version} there")
     _use_one_thread()
+    keep_freed_memory()
     with _turn:
         return work(*arguments, **named)
 

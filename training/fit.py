@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from storage_schema.errors import InputError
+from storage_schema.heap import keep_freed_memory
 from training.corpus import Corpus
 from training.encoders import StreamEncoder
 from training.fit_state import EpochKeeper, put_state, take_state
@@ -68,6 +69,7 @@ def make_fabric(device: str, n_threads: int | None = None) -> Fabric:
         raise InputError(f"there is no device {device!r}; choose from {', '.join(DEVICES)}")
     if device == "cuda" and not torch.cuda.is_available():
         raise InputError('device "cuda" was asked for, but torch sees no GPU; use "cpu" or "auto"')
+    keep_freed_memory()
     if n_threads is not None or "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(n_threads or len(os.sched_getaffinity(0)))
     return Fabric(accelerator=device, devices=1)

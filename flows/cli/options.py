@@ -32,6 +32,15 @@ RecipeSetOption = Annotated[
         "--set", help="A setting in place of the recipe's, such as fit.epochs=5; may be repeated.", metavar="S.K=VALUE"
     ),
 ]
+RunSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A stream's parameter, such as pitch.model=full, or a setting of the recipe, such as fit.epochs=5; may be "
+        "repeated.",
+        metavar="S.K=VALUE",
+    ),
+]
 SeedOption = Annotated[
     int | None, typer.Option("--seed", min=0, help="Short for --set fit.seed=N.", show_default="the recipe's")
 ]

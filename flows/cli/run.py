@@ -11,8 +11,9 @@ from flows.cli.options import (
     JsonOption,
     LogJsonOption,
     RootArgument,
+    RunSetOption,
     SchedulerOption,
-    SetOption,
+    SeedOption,
     SettingsOption,
     StoreOption,
     StreamsOption,
@@ -21,8 +22,10 @@ from flows.cli.options import (
     parse_parameters,
     parse_specs,
     parse_streams,
+    recipe_settings,
 )
 from flows.cli.output import print_json, print_result, say
+from storage_schema.errors import InputError
 
 
 def run_command(
@@ -32,7 +35,8 @@ def run_command(
     recipe: Annotated[Path | None, typer.Option("--recipe", help="Train this; without it, only extract.")] = None,
     dataset: Annotated[str | None, typer.Option("--dataset", help="File the clips under this name.")] = None,
     streams: StreamsOption = ALL_DEFAULT_STREAMS,
-    settings: SetOption = None,
+    settings: RunSetOption = None,
+    seed: SeedOption = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
     scheduler: SchedulerOption = None,
@@ -42,17 +46,22 @@ def run_command(
 ) -> None:
     """Ingest, extract and train in one Prefect flow; what is done already is not done again.
 
-    Example: timbrel run esc50 ESC-50 --recipe recipes/esc10.toml --store features.timbrel
+    Example: timbrel run esc50 ESC-50 --recipe recipes/esc10.toml --set fit.epochs=5 --store features.timbrel
     """
     from pipeline.ingest import list_clips
-    from training.recipe import load_recipe
+    from training.recipe import Recipe, load_recipe
 
     names = parse_streams(streams)
     cluster = parse_cluster(scheduler, settings_file)
-    parse_specs(streams, settings)  # every wrong word is said before the first stage starts
+    of_recipe = [setting for setting in settings or () if setting.partition(".")[0].strip() in Recipe.model_fields]
+    of_streams = [setting for setting in settings or () if setting not in of_recipe]
+    changes = recipe_settings(of_recipe, seed)
+    if changes and recipe is None:
+        raise InputError("--seed and settings of a recipe need one; name it with --recipe, or leave them out")
+    parse_specs(streams, of_streams)  # every wrong word is said before the first stage starts
     list_clips(kind, root)
     if recipe is not None:
-        load_recipe(recipe)
+        load_recipe(recipe, changes)
     from flows.display import progress
     from flows.server import start_server
     from flows.train import report_path
@@ -61,7 +70,17 @@ def run_command(
     start_server()
     with progress(quiet=as_json, as_json=log_json):
         report = whole_flow(
-            store, kind, root, recipe, dataset, names, parse_parameters(settings, names), workers, device, cluster
+            store,
+            kind,
+            root,
+            recipe,
+            dataset,
+            names,
+            parse_parameters(of_streams, names),
+            workers,
+            device,
+            cluster,
+            changes,
         )
     if as_json:
         document = {"ingest": vars(report.ingest), "extraction": vars(report.extraction)}

@@ -33,6 +33,25 @@ def test_run_without_a_recipe_says_what_was_computed(run):
     assert (code, out) == (0, "audio: 4 files; clips computed: 4 waveform\n")
 
 
+def test_settings_go_to_the_recipe_or_to_a_stream_as_their_section_says(timbrel, audio, tmp_path, monkeypatch):
+    seen = []
+    monkeypatch.setattr(flows.server, "start_server", lambda: None)
+    monkeypatch.setattr(
+        flows.whole, "whole_flow", lambda *given: seen.append(given) or WholeReport(INGEST, COMPLETE, None)
+    )
+    recipe = tmp_path / "recipe.toml"
+    recipe.write_text('[data]\ndataset = "audio"\n')
+    call = ("run", "folder", audio, "--store", tmp_path / "store", "--set", "fit.epochs=2", "--seed", 4)
+    assert timbrel(*call, "--set", "pitch.model=full", "--recipe", recipe)[0] == 0
+    ((*_, parameters, _, _, _, settings),) = seen
+    assert (parameters, settings) == ({"pitch": {"model": "full"}}, ["fit.epochs=2", "fit.seed=4"])
+    code, _, err = timbrel(*call)
+    assert (code, "name it with --recipe" in err) == (2, True)
+    code, _, err = timbrel(*call, "--set", "fit.epoch=2", "--recipe", recipe)
+    assert (code, "has no setting 'epoch'" in err) == (2, True)
+    assert len(seen) == 1
+
+
 @pytest.mark.parametrize("extraction", [ONE_FAILED, ONE_LEFT_OUT])
 def test_failed_clips_show_in_the_exit_code_and_leave_json_alone(run, extraction):
     code, out, _ = run(extraction)
