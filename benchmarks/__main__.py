@@ -16,7 +16,7 @@ from benchmarks.memory import memory_row
 from benchmarks.pipeline import script_row, workers_row
 from benchmarks.startup import startup_row
 from benchmarks.table import draw_table
-from benchmarks.training_cache import training_cache_row
+from benchmarks.training_cache import lhotse_row, npy_row
 from benchmarks.training_run import training_run_row
 from benchmarks.where import where_row
 from storage_schema.heap import keep_freed_memory
@@ -30,7 +30,8 @@ ROWS: dict[str, Callable[[], Row]] = {
     "timbre": timbre_row,
     "pipeline": script_row,
     "workers": workers_row,
-    "training-cache": training_cache_row,
+    "training-cache": npy_row,
+    "training-lhotse": lhotse_row,
     "training-run": training_run_row,
     "start-up": startup_row,
     "bytes": codecs_row,

@@ -60,6 +60,14 @@ def aisfx_from_file() -> Callable[[Path], NDArray[np.float32]]:
     return run
 
 
+def lhotse_features() -> Any:
+    """Lhotse's module of storages for features."""
+    _find("lhotse")
+    from lhotse.features import io
+
+    return io
+
+
 def _find(name: str, stand_ins: tuple[str, ...] = ()) -> None:
     if not (PEERS / name).is_dir():
         raise SystemExit(f"{name} is not in {PEERS}; `make bench` installs it")

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from features.needed import ensure_weights, needed_weights
 from pipeline.batches import BATCH_S, count_batches, cut_batches
@@ -50,12 +51,19 @@ class Extraction:
     """A plan that is carried out, made by `start_extraction`; `run` may be called from several threads at once."""
 
     def __init__(
-        self, store: Store, plan: ExtractionPlan, n_adopted: dict[str, int], batch_s: float, limit: TimeLimit
+        self,
+        store: Store,
+        plan: ExtractionPlan,
+        cluster: OpenCluster | None,
+        *,
+        settings: ClusterSettings,
+        batch_s: float,
+        limit: TimeLimit,
+        n_adopted: dict[str, int],
+        started: float,
     ) -> None:
-        self._store, self._plan, self._n_adopted, self._batch_s, self._limit = store, plan, n_adopted, batch_s, limit
-        self._started = time.monotonic()
-        self._cluster: OpenCluster | None = None
-        self._settings = HERE
+        self._store, self._plan, self._cluster, self._settings = store, plan, cluster, settings
+        self._batch_s, self._limit, self._n_adopted, self._started = batch_s, limit, n_adopted, started
         self._lock = threading.Lock()
         self._heard: set[str] = set()
         self._audio_s = 0.0
@@ -133,18 +141,20 @@ def start_extraction(
     Nothing is started where the plan wants nothing. Leaving the block, however it is left, stops what still runs.
     Raises what `open_cluster` and `check_workers` raise, before anything is written.
     """
+    started = time.monotonic()
     plan, n_adopted = _adopt(store, plan)
-    job = Extraction(store, plan, n_adopted, batch_s, limit)
-    if not job.streams:
-        yield job
-        return
-    job._settings = cluster
-    fetch_weights(plan, on_progress)
     n_batches = sum(count_batches(stream, batch_s) for stream in plan.streams)
+    make = partial(
+        Extraction, store, plan, settings=cluster, batch_s=batch_s, limit=limit, n_adopted=n_adopted, started=started
+    )
+    if not n_batches:
+        yield make(None)
+        return
+    fetch_weights(plan, on_progress)
     with open_cluster(cluster, min(n_workers or os.cpu_count() or 1, n_batches)) as opened:
         if not opened.is_local:
             check_workers(opened.client, store, plan, cluster)
-        job._cluster = opened
+        job = make(opened)
         try:
             yield job
         finally:

@@ -6,6 +6,7 @@ A merge is keyed, so that committing the same rows twice changes nothing.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any
 
@@ -50,27 +51,39 @@ def current_version(uri: str) -> int:
     return open_table(uri).version()
 
 
-def read_table(
-    uri: str, version: int, schema: pa.Schema, columns: Sequence[str], where: Where = MappingProxyType({})
-) -> pl.DataFrame:
-    """Rows as they were after commit `version`; columns of `schema` that the table is too old to have are null.
+@dataclass(frozen=True)
+class TableAt:
+    """A table as it was after commit `version`, opened once, when it is first read."""
 
-    Raises StoreError where their files are gone or damaged.
-    """
-    table = open_table(uri, version)
-    wanted = list(dict.fromkeys([*columns, *where]))
-    there = {field.name for field in table.schema().fields}
-    # Only whole files are left out here: Arrow cannot compare the string views that Delta writes.
-    partitions = [(name, "=", value) for name, value in where.items() if name in table.metadata().partition_columns]
-    try:
-        found = table.to_pyarrow_table(columns=[name for name in wanted if name in there], filters=partitions or None)
-    except (DeltaError, OSError, pa.ArrowException) as error:
-        raise (gone if version < current_version(uri) else unreadable)(uri, error) from error
-    for name in wanted:
-        if name not in there:
-            found = found.append_column(name, pa.nulls(found.num_rows, schema.field(name).type))
-    frame = pl.DataFrame(pl.from_arrow(found))
-    return frame.filter(*(pl.col(name).cast(pl.String) == value for name, value in where.items())).select(columns)
+    uri: str
+    version: int
+    schema: pa.Schema
+
+    def read(self, columns: Sequence[str], where: Where = MappingProxyType({})) -> pl.DataFrame:
+        """Rows of some columns; those of `schema` that the table is too old to have are null.
+
+        Raises InputError where there is no such commit, StoreError where its files are gone or damaged.
+        """
+        table, in_table = self._table, {field.name for field in self._table.schema().fields}
+        wanted = list(dict.fromkeys([*columns, *where]))
+        # Only whole files are left out here: Arrow cannot compare the string views that Delta writes.
+        partitions = [(name, "=", value) for name, value in where.items() if name in table.metadata().partition_columns]
+        try:
+            found = table.to_pyarrow_table(
+                columns=[name for name in wanted if name in in_table], filters=partitions or None
+            )
+        except (DeltaError, OSError, pa.ArrowException) as error:
+            is_old = self.version < current_version(self.uri)
+            raise (gone if is_old else unreadable)(self.uri, error) from error
+        for name in wanted:
+            if name not in in_table:
+                found = found.append_column(name, pa.nulls(found.num_rows, self.schema.field(name).type))
+        frame = pl.DataFrame(pl.from_arrow(found))
+        return frame.filter(*(pl.col(name).cast(pl.String) == value for name, value in where.items())).select(columns)
+
+    @cached_property
+    def _table(self) -> DeltaTable:
+        return open_table(self.uri, self.version)
 
 
 def merge_clips(uri: str, rows: pa.Table, note: str) -> None:

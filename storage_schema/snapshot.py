@@ -12,7 +12,7 @@ from types import MappingProxyType
 import polars as pl
 import pyarrow as pa
 
-from storage_schema import catalogue
+from storage_schema.catalogue import TableAt, Where
 from storage_schema.errors import InputError
 from storage_schema.files import Files
 from storage_schema.labels import LabelEmbeddings, read_label_embeddings
@@ -138,14 +138,13 @@ class Snapshot:
 
         Raises InputError where the snapshot has no such stream, naming those it has.
         """
-        if fingerprint is None:
-            fingerprint = self._newest_fingerprint(name)
-        rows = (
-            self._live(name, fingerprint, "status", "part_id", "first_row", "n_rows").filter(status="ok")
-            if fingerprint is not None
-            else None
-        )
-        if rows is None or rows.is_empty():
+        where = {"stream": name, "status": "ok"} | ({} if fingerprint is None else {"fingerprint": fingerprint})
+        columns = ("clip_id", "fingerprint", "finished_at", "part_id", "first_row", "n_rows")
+        rows = self._extractions(*columns, where=where).join(self._clip_ids, on="clip_id", how="semi")
+        if fingerprint is None and not rows.is_empty():
+            fingerprint = str(rows.sort("finished_at", "fingerprint")["fingerprint"][-1])
+            rows = rows.filter(pl.col("fingerprint") == fingerprint)
+        if rows.is_empty():
             have = sorted({entry.stream for entry in self.coverage() if entry.n_ok})
             asked = name if fingerprint is None else f"{name} with fingerprint {fingerprint}"
             raise InputError(
@@ -188,21 +187,23 @@ class Snapshot:
         return _places(self._clips(*_PLACE_COLUMNS).filter(pl.col("clip_id").is_not_null()))
 
     def _clips(self, *columns: str) -> pl.DataFrame:
-        return catalogue.read_table(self.files.table_uri(CLIPS_KEY), self.clips_version, CLIPS, columns)
+        return self._clips_table.read(columns)
 
-    def _extractions(self, *columns: str, where: catalogue.Where = MappingProxyType({})) -> pl.DataFrame:
-        uri = self.files.table_uri(EXTRACTIONS_KEY)
-        return catalogue.read_table(uri, self.extractions_version, EXTRACTIONS, columns, where)
+    def _extractions(self, *columns: str, where: Where = MappingProxyType({})) -> pl.DataFrame:
+        return self._extractions_table.read(columns, where)
+
+    @cached_property
+    def _clips_table(self) -> TableAt:
+        return TableAt(self.files.table_uri(CLIPS_KEY), self.clips_version, CLIPS)
+
+    @cached_property
+    def _extractions_table(self) -> TableAt:
+        return TableAt(self.files.table_uri(EXTRACTIONS_KEY), self.extractions_version, EXTRACTIONS)
 
     def _live(self, stream: str, fingerprint: str, *columns: str) -> pl.DataFrame:
         """One stream's rows without those of clips no longer listed: their bytes were replaced under the same path."""
         where = {"stream": stream, "fingerprint": fingerprint}
         return self._extractions("clip_id", *columns, where=where).join(self._clip_ids, on="clip_id", how="semi")
-
-    def _newest_fingerprint(self, stream: str) -> str | None:
-        rows = self._extractions("clip_id", "fingerprint", "finished_at", where={"stream": stream, "status": "ok"})
-        live = rows.join(self._clip_ids, on="clip_id", how="semi").sort("finished_at", "fingerprint")
-        return None if live.is_empty() else str(live["fingerprint"][-1])
 
     def _other_fingerprints(self, stream: str, fingerprint: str) -> pl.DataFrame:
         """clip_id, other_fingerprint: the newest other one that each clip has been extracted for."""

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch.nn import functional as F
 
 from storage_schema.streams import StreamSpec
@@ -100,6 +99,8 @@ def logistic_regression(
     pooled: (n_clips, n_features), standardised here. The same optimum as scikit-learn's LogisticRegression with
     C = `INVERSE_PENALTY`, for all labels of a multi-label task at once.
     """
+    from scipy.optimize import minimize  # not before it is needed: importing it takes half a second of every start
+
     mean, std = np.nanmean(pooled, axis=0), np.nanstd(pooled, axis=0)
     std = np.where(std < 1e-6, 1.0, std).astype(np.float32)
     inputs = torch.from_numpy(np.nan_to_num((pooled - mean) / std)).double()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.optimize import minimize
 from torch import Tensor
 
 from training.recipe import Task
@@ -50,6 +49,8 @@ def fit_fusion(scores: Mapping[str, Tensor], owner: Tensor, targets: Tensor, tas
     makes no difference how loud a stream is. Deterministic; solved by L-BFGS-B, so that a useless stream can end at
     exactly 0.
     """
+    from scipy.optimize import minimize  # not before it is needed: importing it takes half a second of every start
+
     loud = torch.stack(list(scores.values())).double()  # (n_streams, n_windows, n_labels)
     spread = loud.std(dim=(1, 2)).clamp(min=SMALLEST_SPREAD)
     stacked = loud / spread[:, None, None]

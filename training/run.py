@@ -88,13 +88,9 @@ def train(
     if store.has_run(name):
         raise InputError(f"there is a run {name!r} in the store at {store.uri} already; choose another run id")
     fabric = make_fabric(device)
-    on_progress("reading features", 0, 1)
     clap = begun.provenance.clap if begun else None
     corpus = load_corpus(pinned, recipe, fingerprints=fingerprints, memory_bytes=memory_bytes, clap=clap)
     loader = corpus.loader
-    if loader.fits(loader.sources):
-        loader.hold(tuple(loader.sources))
-    on_progress("reading features", 1, 1)
     provenance = Provenance(
         snapshot=pinned.id,
         fingerprints={stream: spec.fingerprint for stream, spec in corpus.specs.items()},

@@ -68,6 +68,7 @@ def run_jobs(
     left = sorted((job for job in jobs if job not in outcomes), key=lambda job: -_weight(job, corpus))
     n_workers = min(n_workers, len(left), _room_for(corpus) if fabric.device.type == "cpu" else 1)
     if n_workers < 2:
+        _read(corpus, on_progress)
         for job in left:
             outcomes[job] = _one(job, corpus, recipe, fabric, unfinished, on_progress)
         return outcomes
@@ -91,6 +92,7 @@ def run_jobs(
     for process in others:
         process.start()
     try:
+        _read(corpus, on_progress)  # while the others start
         listener = _Listener(news, others, outcomes, on_progress)
         while (task := listener.next_of(tasks)) is not None:
             outcomes[task] = _one(task, corpus, recipe, fabric, unfinished, listener.while_busy)
@@ -103,6 +105,15 @@ def run_jobs(
         for process in others:
             process.join()
     return outcomes
+
+
+def _read(corpus: Corpus, on_progress: OnProgress) -> None:
+    """Have all features in memory where they fit, so that what is wrong with them is said before anything is fitted."""
+    loader = corpus.loader
+    if loader.fits(loader.sources):
+        on_progress("reading features", 0, 1)
+        loader.hold(tuple(loader.sources))
+        on_progress("reading features", 1, 1)
 
 
 def n_cores() -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from storage_schema import catalogue
+from storage_schema.catalogue import TableAt, current_version
 from storage_schema.errors import InputError, StoreError
 from storage_schema.files import Files
 from storage_schema.layout import CLIPS as CLIPS_KEY
@@ -58,7 +58,7 @@ def table_problem(files: Files, table: str) -> str | None:
     """Why the newest state of a table cannot be read, or None: every row and column of it was."""
     uri, schema = files.table_uri(table), CLIPS if table == CLIPS_KEY else EXTRACTIONS
     try:
-        catalogue.read_table(uri, catalogue.current_version(uri), schema, schema.names)
+        TableAt(uri, current_version(uri), schema).read(schema.names)
     except (StoreError, InputError) as error:
         return _without_remedy(error)
     return None
@@ -67,7 +67,7 @@ def table_problem(files: Files, table: str) -> str | None:
 def read_rows_now(files: Files) -> pl.DataFrame:
     """Every row of `extractions`, as far as it says where frames lie. Raises StoreError where it cannot be read."""
     uri = files.table_uri(EXTRACTIONS_KEY)
-    return catalogue.read_table(uri, catalogue.current_version(uri), EXTRACTIONS, _COLUMNS)
+    return TableAt(uri, current_version(uri), EXTRACTIONS).read(_COLUMNS)
 
 
 def no_rows() -> pl.DataFrame:
