@@ -24,9 +24,9 @@ from typing import Any
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.storage import LocalStore
 
+from storage_schema.codecs import compressors
 from storage_schema.errors import ContractError, StoreError
 from storage_schema.files import Files
 from storage_schema.layout import PART_SUFFIX, part_key, parts_key
@@ -260,7 +260,7 @@ def _digest(content: bytes) -> str:
 
 
 def _write_array(group: zarr.Group, name: str, pieces: Sequence[Frames], dims: tuple[str, ...]) -> None:
-    """One array, `pieces` end to end: chunks of CHUNK_FRAMES along the first axis, zstd, then a CRC32C a chunk.
+    """One array, `pieces` end to end: chunks of CHUNK_FRAMES along the first axis, each compressed on its own.
 
     All of it is one shard, up to SHARD_FRAMES; a shard is written at once, because Zarr reads one anew to add to it.
     """
@@ -273,7 +273,7 @@ def _write_array(group: zarr.Group, name: str, pieces: Sequence[Frames], dims: t
         dtype=pieces[0].dtype,
         chunks=(rows, *shape),
         shards=(shard_rows, *shape),
-        compressors=(ZstdCodec(level=3), Crc32cCodec()),
+        compressors=compressors(pieces[0].dtype),
         dimension_names=dims,
         config={"write_empty_chunks": True},  # else a chunk of zeros and a lost file would look the same
     )
