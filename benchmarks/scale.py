@@ -42,10 +42,10 @@ from storage_schema.tables import ClipRow, ExtractionRow
 CLIP_S = 5.0
 """As long as those of ESC-50; a batch then holds 24."""
 
-WORK_S = {"pitch": 0.046, "timbre": 0.034, "neural": 0.060, "waveform": 0.0045}
+WORK_S = {"pitch": 0.015, "timbre": 0.017, "neural": 0.026, "waveform": 0.0035}
 """Seconds of one core a second of audio: `figures` on the 400 clips of ESC-10; docs/scale.md says when and where."""
 
-BYTES = {"pitch": 2_848.0, "timbre": 11_886.0, "neural": 896.0, "waveform": 23_902.0}
+BYTES = {"pitch": 2_848.0, "timbre": 10_600.0, "neural": 896.0, "waveform": 21_100.0}
 """Bytes a second of audio, by the same."""
 
 BATCHES_PER_S = 70.0

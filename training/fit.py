@@ -175,8 +175,8 @@ def _fit(
                     with loader.clock.during("batches"):
                         batch = _batch(chunk, shown[span], recipe, fabric, generator)
                         wanted = targets[chunk.clips[span]].to(fabric.device)
-                        if is_mixed:
-                            batch, wanted = mix(batch, wanted, settings.mixup, generator)
+                    if is_mixed:
+                        batch, wanted = mix(batch, wanted, settings.mixup, generator)
                     loss = model(batch, wanted)
                     progress = (epoch + len(losses) / n_steps) / settings.epochs
                     _set_rate(optimizer, settings.learning_rate * rate_at(progress))

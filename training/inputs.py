@@ -96,7 +96,7 @@ def gather_inputs(frames: StreamFrames, rows: NDArray[np.int64]) -> NDArray[np.f
     """`make_inputs` of the frames `rows`, of any shape; returns (*rows.shape, n_channels) float32."""
     if not len(frames.arrays[used_arrays(frames.spec)[0]]):  # no clip here has the stream; its tokens are masked
         return np.zeros((*rows.shape, n_channels(frames.spec)), np.float32)
-    return make_inputs(frames.spec, {name: values[rows] for name, values in frames.arrays.items()})
+    return make_inputs(frames.spec, {name: values.take(rows, axis=0) for name, values in frames.arrays.items()})
 
 
 def refuse_not_finite(frames: StreamFrames, uris: Sequence[str]) -> None:
