@@ -11,7 +11,7 @@ PEERS := .bench/peers
 help:  ## Show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-demo: $(VENV)/installed  ## Render 128 instruments, extract, train, report (about 10 minutes)
+demo: $(VENV)/installed  ## Render 128 instruments, extract, train, report (about 5 minutes)
 	PREFECT_HOME=$(abspath $(DEMO))/prefect $(BIN)/timbrel demo $(DEMO)
 
 test: lint types imports unit  ## Linters, types, import rules, tests
