@@ -28,12 +28,7 @@ _CODECS = {
 def codecs_row() -> Row:
     """MB an hour, MB/s written and read (of the array in memory), by array, dtype and codec; caches are warm."""
     figures: dict[str, Mapping[str, float]] = {}
-    for stream, name in (
-        ("pitch", "salience"),
-        ("timbre", "descriptors"),
-        ("neural", "embedding"),
-        ("waveform", "samples"),
-    ):
+    for stream, name in _ARRAYS.items():
         extractor = load_extractor(spec_for(stream))
         clips = material.waveforms(_N_CLIPS, extractor.spec.grid.sample_rate_hz)
         hours = sum(map(len, clips)) / extractor.spec.grid.sample_rate_hz / 3600

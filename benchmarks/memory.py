@@ -51,10 +51,8 @@ def memory_row(streams: Sequence[str] = DEFAULT_STREAMS) -> Row:
     """Peak resident memory of one process that extracts short clips, and then a recording of three hours as well."""
     with tempfile.TemporaryDirectory() as folder:
         short, long = Path(folder, "short"), Path(folder, "long")
-        for place in (short / "label", long / "label"):
-            place.mkdir(parents=True)
-        for path in material.paths(_N_CLIPS):
-            (short / "label" / path.name).write_bytes(path.read_bytes())
+        material.copy_clips(short, _N_CLIPS)
+        (long / "label").mkdir(parents=True)
         # A long recording is made of real ones, repeated, at a rate that has to be changed for every stream.
         clips = np.concatenate([soundfile.read(path, dtype="float32")[0] for path in material.paths(_N_CLIPS)])
         with soundfile.SoundFile(long / "label" / "long.wav", "w", 22_050, 1, subtype="PCM_16") as file:

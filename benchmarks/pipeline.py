@@ -26,15 +26,12 @@ class _Ground:
     def __init__(self, folder: str) -> None:
         self._folder = Path(folder)
         self._numbers = count()
-        self.audio = self._folder / "audio" / "label"
-        self.audio.mkdir(parents=True)
-        for path in material.paths(_N_CLIPS):
-            (self.audio / path.name).write_bytes(path.read_bytes())
-        self.files = sorted(self.audio.iterdir())
+        self.audio = material.copy_clips(self._folder / "audio", _N_CLIPS)
+        self.files = sorted(self.audio.glob("*/*"))
 
     def ours(self, n_workers: int) -> None:
         store = open_store(self._folder / f"store{next(self._numbers)}", create=True)
-        ingest(store, "folder", self.audio.parent)
+        ingest(store, "folder", self.audio)
         plan = plan_extraction(store.snapshot(), [spec_for(name) for name in _STREAMS])
         report = run_extraction(store, plan, n_workers=n_workers)
         assert report.is_complete

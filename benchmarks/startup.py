@@ -17,11 +17,8 @@ _TIMBREL = str(Path(sys.executable).with_name("timbrel"))
 def startup_row() -> Row:
     """`--help`, `status` and an extraction that finds all done, as processes; the median of five."""
     with tempfile.TemporaryDirectory() as folder:
-        audio, store = Path(folder, "audio", "label"), str(Path(folder, "store"))
-        audio.mkdir(parents=True)
-        for path in material.paths(8):
-            (audio / path.name).write_bytes(path.read_bytes())
-        _run("ingest", "folder", str(audio.parent), "--store", store)
+        audio, store = material.copy_clips(Path(folder, "audio"), 8), str(Path(folder, "store"))
+        _run("ingest", "folder", str(audio), "--store", store)
         _run("extract", *_STREAM, "--store", store)
         nothing_to_do = (("--help",), ("status", "--store", store), ("extract", *_STREAM, "--store", store))
         figures = {f"{command[0]}, s": _seconds(*command) for command in nothing_to_do}

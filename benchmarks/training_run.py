@@ -10,10 +10,7 @@ from pathlib import Path
 
 from benchmarks import material
 from benchmarks.measure import N_RUNS, Row
-from features.registry import DEFAULT_STREAMS, spec_for
-from pipeline.extraction import run_extraction
 from pipeline.ingest import ingest
-from pipeline.plan import plan_extraction
 from storage_schema.store import open_store
 
 _RECIPE = Path(__file__).parents[1] / "recipes" / "esc10.toml"
@@ -41,7 +38,7 @@ def training_run_row() -> Row:
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(Path(folder, "store"), create=True)
         ingest(store, "esc50", material.ESC10)
-        run_extraction(store, plan_extraction(store.snapshot(), [spec_for(name) for name in DEFAULT_STREAMS]))
+        material.extract_default_streams(store)
         arguments = (*_ONE_FOLD, "--store", store.uri)
         first_s = statistics.median(_first_batch_s(*arguments) for _ in range(N_RUNS))
         started = time.perf_counter()
