@@ -8,16 +8,12 @@ frame takes ten times as long for.
 from functools import cache
 from typing import Any
 
-import essentia
 import numpy as np
 from numpy.typing import NDArray
 
+from features.timbre.algorithm import make_algorithm
 from features.timbre.descriptors import FLOOR_DB, N_CEPSTRAL_BANDS, N_COEFFICIENTS
 from features.timbre.spec import FRAME_LENGTH, SAMPLE_RATE_HZ
-
-essentia.log.infoActive = False  # before the next import, which else writes to standard error
-
-import essentia.standard as es  # noqa: E402 - silenced first
 
 _N_BINS = FRAME_LENGTH // 2 + 1
 _HIGHEST_HZ = {"mfcc": 11_000, "gfcc": 22_050}
@@ -50,8 +46,10 @@ def _filters() -> NDArray[np.float64]:
         "numberBands": N_CEPSTRAL_BANDS,
         "numberCoefficients": N_COEFFICIENTS,
     }
-    kinds = {"mfcc": es.MFCC, "gfcc": es.GFCC}
-    algorithms = [kinds[name](highFrequencyBound=highest_hz, **settings) for name, highest_hz in _HIGHEST_HZ.items()]
+    algorithms = [
+        make_algorithm(name.upper(), highFrequencyBound=highest_hz, **settings)
+        for name, highest_hz in _HIGHEST_HZ.items()
+    ]
     single_bins = np.eye(_N_BINS, dtype=np.float32)
     weights = np.stack(
         [np.concatenate([algorithm(spectrum)[0] for algorithm in algorithms]) for spectrum in single_bins]

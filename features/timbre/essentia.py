@@ -11,12 +11,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import essentia
 import numpy as np
 from numpy.typing import NDArray
 
 from features.extractor import Waveform
 from features.framing import centred_frames, frame_blocks
+from features.timbre.algorithm import make_algorithm
 from features.timbre.cepstra import describe_cepstra
 from features.timbre.descriptors import (
     DESCRIPTORS,
@@ -27,10 +27,6 @@ from features.timbre.spec import FRAME_LENGTH, SAMPLE_RATE_HZ
 from features.timbre.statistics import RATIO_LIMIT_DB, amplitude_db, describe_frames, describe_spectra
 from storage_schema.streams import Arrays, StreamSpec
 from storage_schema.timebase import FrameGrid
-
-essentia.log.infoActive = False  # before the next import, which else writes to standard error
-
-import essentia.standard as es  # noqa: E402 - silenced first
 
 Vector: TypeAlias = NDArray[np.float32]
 Vectors: TypeAlias = NDArray[np.float32]
@@ -96,42 +92,33 @@ def make_algorithms() -> Algorithms:
     """The algorithms, configured. The window is scaled so that a sine of amplitude 1 has a peak magnitude of 1."""
     rate_hz = float(SAMPLE_RATE_HZ)
     return Algorithms(
-        window=_direct(es.Windowing)(type="hann", size=FRAME_LENGTH, normalized=True, zeroPhase=False),
-        spectrum=_direct(es.Spectrum)(size=FRAME_LENGTH),
-        contrast=_direct(es.SpectralContrast)(
-            sampleRate=rate_hz, frameSize=FRAME_LENGTH, highFrequencyBound=11_000, numberBands=N_CONTRAST_BANDS
+        window=make_algorithm("Windowing", type="hann", size=FRAME_LENGTH, normalized=True, zeroPhase=False),
+        spectrum=make_algorithm("Spectrum", size=FRAME_LENGTH),
+        contrast=make_algorithm(
+            "SpectralContrast",
+            sampleRate=rate_hz,
+            frameSize=FRAME_LENGTH,
+            highFrequencyBound=11_000,
+            numberBands=N_CONTRAST_BANDS,
         ),
-        complexity=_direct(es.SpectralComplexity)(sampleRate=rate_hz),
-        strong_peak=_direct(es.StrongPeak)(),
-        pitch=_direct(es.PitchYinFFT)(
-            sampleRate=rate_hz, frameSize=FRAME_LENGTH, minFrequency=MIN_F0_HZ, maxFrequency=MAX_F0_HZ
+        complexity=make_algorithm("SpectralComplexity", sampleRate=rate_hz),
+        strong_peak=make_algorithm("StrongPeak"),
+        pitch=make_algorithm(
+            "PitchYinFFT", sampleRate=rate_hz, frameSize=FRAME_LENGTH, minFrequency=MIN_F0_HZ, maxFrequency=MAX_F0_HZ
         ),
-        peaks=_direct(es.SpectralPeaks)(
+        peaks=make_algorithm(
+            "SpectralPeaks",
             sampleRate=rate_hz,
             magnitudeThreshold=PEAK_THRESHOLD_DB,
             minFrequency=MIN_F0_HZ / 2,
             maxFrequency=MAX_PARTIAL_HZ,
             maxPeaks=FRAME_LENGTH,  # all of them
         ),
-        partials=_direct(es.HarmonicPeaks)(),
-        dissonance=_direct(es.Dissonance)(),
-        inharmonicity=_direct(es.Inharmonicity)(),
-        tristimulus=_direct(es.Tristimulus)(),
+        partials=make_algorithm("HarmonicPeaks"),
+        dissonance=make_algorithm("Dissonance"),
+        inharmonicity=make_algorithm("Inharmonicity"),
+        tristimulus=make_algorithm("Tristimulus"),
     )
-
-
-def _direct(kind: type[Any]) -> Callable[..., Callable[..., Any]]:
-    """A maker of algorithms of this kind that are called without Essentia's wrapper.
-
-    The wrapper works out the type of every argument at every call, which takes longer than most algorithms; what it
-    would make of float32 arrays that lie in one piece, and of floats, is the same arrays and floats.
-    """
-
-    def make(**settings: Any) -> Callable[..., Any]:
-        compute: Callable[..., Any] = kind(**settings).__compute__
-        return compute
-
-    return make
 
 
 def describe_waveform(waveform: Waveform, grid: FrameGrid, algorithms: Algorithms) -> NDArray[np.float32]:
