@@ -11,7 +11,7 @@ from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 from benchmarks import material
 from benchmarks.measure import Row
 from features.registry import load_extractor, spec_for
-from storage_schema.parts import CHUNK_FRAMES
+from storage_schema.chunks import CHUNK_FRAMES
 
 _N_CLIPS = 40
 _ARRAYS = {"pitch": "salience", "timbre": "descriptors", "neural": "embedding", "waveform": "samples"}

@@ -1,4 +1,5 @@
-"""One part: an immutable Zarr v3 group with one stream of one batch of clips. The only module that speaks Zarr.
+"""One part: an immutable Zarr v3 group with one stream of one batch of clips. With `chunks` and `codecs` the only
+module that speaks Zarr.
 
 Clips lie end to end along `frame` (the "contiguous ragged array" of the CF conventions, section 9.3.3), beside them
 
@@ -26,21 +27,15 @@ import numpy as np
 import zarr
 from zarr.storage import LocalStore
 
-from storage_schema.codecs import compressors
+from storage_schema.chunks import write_array
 from storage_schema.errors import ContractError, StoreError
 from storage_schema.files import Files
 from storage_schema.layout import PART_SUFFIX, part_key, parts_key
-from storage_schema.spool import Frames, join_rows
+from storage_schema.spool import Frames
 from storage_schema.streams import Arrays, StreamSpec
-
-CHUNK_FRAMES = 1024
-"""One chunk is what a reader of a single clip has to decompress: 26 s at 25 ms."""
 
 METADATA = "zarr.json"
 """Zarr's own name for the description of a group or an array; the group's is what makes a folder a part."""
-
-SHARD_FRAMES = 32 * CHUNK_FRAMES
-"""An array of more frames is cut into several files, 14 minutes at 25 ms each: writing takes memory for one of them."""
 
 _DAMAGE = frozenset([None, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EIO])
 """What a disk says of files that are lost or spoilt; all else speaks of rights, or of the way to the server."""
@@ -111,10 +106,10 @@ def write_part(
         group = zarr.create_group(LocalStore(folder), zarr_format=3)
         for array in spec.arrays:
             frames = [arrays[array.name] for arrays in clips.values()]
-            _write_array(group, array.name, frames, ("frame", *(f"{array.name}_{i}" for i in range(len(array.shape)))))
-        _write_array(group, "clip_id", [ids], ("clip", "byte"))
-        _write_array(group, "offset", [offsets], ("clip",))
-        _write_array(group, "length", [lengths], ("clip",))
+            write_array(group, array.name, frames, ("frame", *(f"{array.name}_{i}" for i in range(len(array.shape)))))
+        write_array(group, "clip_id", [ids], ("clip", "byte"))
+        write_array(group, "offset", [offsets], ("clip",))
+        write_array(group, "length", [lengths], ("clip",))
         group.update_attributes(
             {
                 "stream": spec.stream,
@@ -257,28 +252,6 @@ def _place(part: Part, folder: Path) -> None:
 
 def _digest(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def _write_array(group: zarr.Group, name: str, pieces: Sequence[Frames], dims: tuple[str, ...]) -> None:
-    """One array, `pieces` end to end: chunks of CHUNK_FRAMES along the first axis, each compressed on its own.
-
-    All of it is one shard, up to SHARD_FRAMES; a shard is written at once, because Zarr reads one anew to add to it.
-    """
-    n_rows, shape = sum(map(len, pieces)), pieces[0].shape[1:]
-    rows = min(CHUNK_FRAMES, n_rows)
-    shard_rows = min(-(-n_rows // rows) * rows, SHARD_FRAMES)
-    array = group.create_array(
-        name,
-        shape=(n_rows, *shape),
-        dtype=pieces[0].dtype,
-        chunks=(rows, *shape),
-        shards=(shard_rows, *shape),
-        compressors=compressors(pieces[0].dtype),
-        dimension_names=dims,
-        config={"write_empty_chunks": True},  # else a chunk of zeros and a lost file would look the same
-    )
-    for first in range(0, n_rows, shard_rows):
-        array[first : first + shard_rows] = join_rows(pieces, first, min(first + shard_rows, n_rows))
 
 
 def _read_arrays(part: Part, names: Sequence[str], first: int = 0, stop: int | None = None) -> Arrays:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from storage_schema.chunks import CHUNK_FRAMES
 from storage_schema.errors import InputError
 from storage_schema.files import Files
-from storage_schema.parts import CHUNK_FRAMES, Part, PartEntry, read_rows
+from storage_schema.parts import Part, PartEntry, read_rows
 from storage_schema.streams import Arrays, StreamSpec
 
 if TYPE_CHECKING:

@@ -33,7 +33,7 @@ from training.export_document import (
     read_exported_file,
     read_specs,
 )
-from training.inputs import make_inputs, n_channels
+from training.inputs import gather_inputs, n_channels
 from training.onnx_file import BATCH, EMBEDDING, PROBABILITIES, import_onnx, parse_model, require_libraries, signature
 from training.sealed import blake2b
 from training.windows import (
@@ -123,8 +123,7 @@ def window_inputs(
     for stream, spec in specs.items():
         if stream in frames:
             tokens = cut_tokens(frames[stream], windows)
-            arrays = {name: values[tokens.rows] for name, values in frames[stream].arrays.items()}
-            values, mask, times_s = make_inputs(spec, arrays), tokens.mask, tokens.times_s
+            values, mask, times_s = gather_inputs(frames[stream], tokens.rows), tokens.mask, tokens.times_s
         else:
             shape = (len(windows), tokens_per_window(spec.grid, len(windows[0].span)))
             values = np.zeros((*shape, n_channels(spec)), np.float32)

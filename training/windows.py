@@ -151,5 +151,5 @@ def cut_tokens(frames: StreamFrames, windows: Sequence[Window]) -> Tokens:
     rows = (frames.held(clips) + first)[:, None] + np.where(mask, place, 0)
     rows[frames.lengths[clips] == 0] = 0
     step_s = grid.hop / rate_hz
-    times_s = grid.centre_s(0) + (first[:, None] + place) * step_s - starts[:, None] / TICK_RATE_HZ
-    return Tokens(rows, mask, times_s.astype(np.float32))
+    first_s = grid.centre_s(0) + first * step_s - starts / TICK_RATE_HZ
+    return Tokens(rows, mask, np.add.outer(first_s, place * step_s).astype(np.float32))

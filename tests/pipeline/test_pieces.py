@@ -12,7 +12,7 @@ from pipeline.decode import decode, decode_pieces
 from pipeline.extract import extract_batch
 from pipeline.pieces import extract_pieces, gather
 from pipeline.plan import plan_extraction
-from storage_schema import parts
+from storage_schema import chunks, parts
 from storage_schema.errors import ClipError
 from storage_schema.spool import Spool, join_rows
 from storage_schema.streams import ArraySpec
@@ -94,8 +94,8 @@ def test_what_goes_wrong_in_a_long_recording_is_a_receipt(store, audio, monkeypa
 
 
 def test_an_array_of_several_shards_reads_like_one_of_one(store, audio, monkeypatch):
-    monkeypatch.setattr(parts, "CHUNK_FRAMES", 2)
-    monkeypatch.setattr(parts, "SHARD_FRAMES", 4)
+    monkeypatch.setattr(chunks, "CHUNK_FRAMES", 2)
+    monkeypatch.setattr(chunks, "SHARD_FRAMES", 4)
     (stream,) = plan_extraction(store.snapshot(), [WAVEFORM]).streams
     (batch,) = cut_batches(stream)
     receipts = extract_batch(store.uri, batch)

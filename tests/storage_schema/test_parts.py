@@ -1,5 +1,6 @@
 """The contract of parts, on every ground: named by their content, whole or nothing, and read as numbers only if so."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 from storage_schema.errors import StoreError
 from storage_schema.files import SCRATCH
 from storage_schema.layout import parts_key, spec_key
-from storage_schema.parts import Part, check_part, read_index
+from storage_schema.parts import Part, check_part, read_index, read_rows
+from storage_schema.streams import ArraySpec, StreamSpec
+from storage_schema.timebase import FrameGrid
 from tests.storage_schema.conftest import TOY, clip_id, clip_row, fill, keys_below, on_every_ground, toy_arrays
 
 pytestmark = on_every_ground
@@ -109,8 +112,32 @@ def test_interrupted_write_leaves_no_part(store, monkeypatch):
     def full_disk(*_args, **_kwargs):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("storage_schema.parts._write_array", full_disk)
+    monkeypatch.setattr("storage_schema.parts.write_array", full_disk)
     with pytest.raises(StoreError, match="No space left on device; make room"):
         store.write_part(TOY, {clip_id(0): toy_arrays(0)})
     assert store.files.entries(parts_key("toy", TOY.fingerprint)) == []
     assert store.files.entries(SCRATCH) == []
+
+
+def test_chunks_are_a_thousand_frames_or_as_many_numbers_as_are_worth_the_way(store):
+    spec = StreamSpec(
+        "sized",
+        "test",
+        1,
+        FrameGrid(16_000, 400),
+        (ArraySpec("wide", "uint8", "1", "", (360,)), ArraySpec("single", "float32", "Hz", "")),
+    )
+    generator = np.random.default_rng(0)
+    arrays = {
+        "wide": generator.integers(0, 256, (20_000, 360), np.uint8),
+        "single": generator.standard_normal(20_000, np.float32),
+    }
+    store.merge_clips([clip_row(0)])
+    part_id, _ = store.write_part(spec, {clip_id(0): arrays})
+    part = Part(store.files, spec, part_id)
+    (found,) = read_rows(part, ["wide", "single"], read_index(part))
+    for name, values in arrays.items():
+        np.testing.assert_array_equal(found[name], values)
+    codecs = {name: json.loads(store.files.read(f"{part.key}/{name}/zarr.json"))["codecs"] for name in arrays}
+    chunks = {name: codec[0]["configuration"]["chunk_shape"][0] for name, codec in codecs.items()}
+    assert chunks == {"wide": 1_024, "single": 8_192}
