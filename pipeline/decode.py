@@ -21,6 +21,7 @@ import soxr
 from numpy.typing import NDArray
 
 from pipeline.locations import Location, open_file
+from pipeline.recent import Sound
 from storage_schema.errors import ClipError
 
 CLIP_ID_BYTES = 16
@@ -55,7 +56,7 @@ def decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
     Raises ClipError: `vanished`, `unreadable`, `empty`, `undecodable` (which is also what takes more memory than there
     is, such as an hour that claims to be sampled once a second) or `not_finite`.
     """
-    return decode_each(path, [sample_rate_hz])[0][sample_rate_hz]
+    return resample(path, read_sound(path), sample_rate_hz)
 
 
 def decode_each(path: Location, sample_rates_hz: Collection[int]) -> tuple[dict[int, NDArray[np.float32]], float]:
@@ -63,15 +64,31 @@ def decode_each(path: Location, sample_rates_hz: Collection[int]) -> tuple[dict[
 
     Raises ClipError as `decode` does.
     """
+    sound = read_sound(path)
+    found = {rate_hz: resample(path, sound, rate_hz) for rate_hz in sample_rates_hz}
+    return found, len(sound.waveform) / sound.rate_hz
+
+
+def read_sound(path: Location) -> Sound:
+    """The mean of the channels at the file's own rate, checked. Raises ClipError as `decode` does."""
     try:
-        waveform, own_rate_hz = _decode(path)
-        found = {rate_hz: _resample(path, waveform, own_rate_hz, rate_hz) for rate_hz in sample_rates_hz}
+        return _read_sound(path)
     except MemoryError as error:
-        rates = " and ".join(map(str, sample_rates_hz))
-        raise ClipError(
-            "undecodable", f"{path} takes more memory than there is at {rates} Hz; cut it into shorter files"
-        ) from error
-    return found, len(waveform) / own_rate_hz
+        raise _too_large(path) from error
+
+
+def resample(path: Location, sound: Sound, sample_rate_hz: int) -> NDArray[np.float32]:
+    """The sound of the file at `path` at another rate, (n_samples,) float32. Raises ClipError as `decode` does."""
+    if sound.rate_hz == sample_rate_hz:
+        return sound.waveform
+    try:
+        resampled: NDArray[np.float32] = soxr.resample(sound.waveform, sound.rate_hz, sample_rate_hz, quality="VHQ")
+    except MemoryError as error:
+        raise _too_large(path) from error
+    if not len(resampled):
+        resampled = sound.waveform.mean(keepdims=True)
+    _check_samples(path, resampled)
+    return resampled
 
 
 def decode_pieces(path: Location, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
@@ -136,8 +153,7 @@ def identify(path: Location) -> tuple[str, AudioInfo | None]:
             return clip_id, None
 
 
-def _decode(path: Location) -> tuple[NDArray[np.float32], int]:
-    """The mean of the channels at the file's own rate, checked; and that rate in Hz."""
+def _read_sound(path: Location) -> Sound:
     with _open(path) as file, _sound(path, file) as sound:
         own_rate_hz = int(sound.samplerate)
         blocks = list(_mono_blocks(path, sound))
@@ -146,19 +162,7 @@ def _decode(path: Location) -> tuple[NDArray[np.float32], int]:
     waveform = np.concatenate(blocks)
     del blocks  # a second copy of a recording of hours is worth giving back
     _check_samples(path, waveform)
-    return waveform, own_rate_hz
-
-
-def _resample(
-    path: Location, waveform: NDArray[np.float32], own_rate_hz: int, sample_rate_hz: int
-) -> NDArray[np.float32]:
-    if own_rate_hz == sample_rate_hz:
-        return waveform
-    resampled: NDArray[np.float32] = soxr.resample(waveform, own_rate_hz, sample_rate_hz, quality="VHQ")
-    if not len(resampled):
-        resampled = waveform.mean(keepdims=True)
-    _check_samples(path, resampled)
-    return resampled
+    return Sound(waveform, own_rate_hz)
 
 
 class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
@@ -234,6 +238,10 @@ def _check_samples(path: Location, waveform: NDArray[np.float32]) -> None:
         raise ClipError(
             "undecodable", f"{path} reaches {largest:.1g} times full scale, which is no audio; export it again"
         )
+
+
+def _too_large(path: Location) -> ClipError:
+    return ClipError("undecodable", f"{path} takes more memory than there is; cut it into shorter files")
 
 
 def _undecodable(path: Location, error: Exception) -> ClipError:

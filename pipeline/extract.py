@@ -13,11 +13,12 @@ from typing import TypeVar
 from features.extractor import Extractor, LocalExtractor, Waveform
 from features.registry import load_extractor
 from pipeline.batches import Batch
-from pipeline.decode import decode, decode_pieces, hash_file
+from pipeline.decode import decode_pieces, hash_file, read_sound, resample
 from pipeline.limits import TimeLimit, watchdog
 from pipeline.locations import stat
 from pipeline.pieces import LONG_S, extract_pieces, gather
 from pipeline.plan import WantedClip
+from pipeline.recent import RecentSounds
 from storage_schema.errors import ClipError, StoreError
 from storage_schema.spool import Frames
 from storage_schema.store import open_store
@@ -50,7 +51,7 @@ def extract_batch(store_uri: str, batch: Batch, limit: TimeLimit | None = None) 
                 if isinstance(extractor, LocalExtractor) and (clip.duration_s or 0.0) > LONG_S:
                     features[clip.clip_id], n_samples[clip.clip_id] = _in_pieces(extractor, clip, lengthen)
                     continue
-                waveforms[clip.clip_id] = _from_first_good_path(clip, lambda path: decode(path, rate_hz))
+                waveforms[clip.clip_id] = _decoded(clip, rate_hz)
                 n_samples[clip.clip_id] = len(waveforms[clip.clip_id])
             except _ExtractorError as error:
                 receipts.append(_failed(clip.clip_id, spec, "extract", error))
@@ -107,6 +108,18 @@ def extract_checked(extractor: Extractor, waveforms: Sequence[Waveform]) -> list
     return list(results)
 
 
+_recent = RecentSounds()
+
+
+def _decoded(clip: WantedClip, rate_hz: int) -> Waveform:
+    """`decode` of a clip, which another stream may have wanted here a moment ago."""
+
+    def read(path: str) -> Waveform:
+        return resample(path, _recent.get(clip.clip_id, lambda: read_sound(path)), rate_hz)
+
+    return _from_first_good_path(clip, read)
+
+
 @lru_cache(maxsize=8)
 def _extractor(spec_json: str) -> Extractor:
     """Loaded once a worker; a spec is no hashable value, its JSON is."""
@@ -158,7 +171,7 @@ def _check_unchanged(path: str, clip: WantedClip) -> None:
     try:
         found = stat(path)
     except OSError:
-        return  # decode finds the words for it
+        found = None  # opening it finds the words
     if found != (clip.n_bytes, clip.mtime_ns) and hash_file(path) != clip.clip_id:
         raise ClipError("changed", f"{path} is not the file that was ingested; run `timbrel ingest` again")
 

@@ -10,6 +10,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -122,7 +123,13 @@ def _n_whole(store: Store, audio: Path) -> int:
 
 
 def _remount(disk: Path, options: str) -> None:
-    subprocess.run(["mount", "-o", f"remount,{options}", str(disk)], check=True)
+    """Remount the disk, which is refused for as long as a worker has a file of it open."""
+    command = ["mount", "-o", f"remount,{options}", str(disk)]
+    for _ in range(100):
+        if subprocess.run(command, check=False, stderr=subprocess.DEVNULL).returncode == 0:
+            return
+        time.sleep(0.1)
+    subprocess.run(command, check=True)
 
 
 if __name__ == "__main__":
