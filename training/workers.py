@@ -2,7 +2,8 @@
 
 Threads would share one random generator and one interpreter lock; two threads inside one small network gain a fifth. So
 each worker is a process of its own, which opens the store by itself and reads the streams that its jobs ask for. An
-outcome is the same whoever makes it, and a run's figures do not depend on how many there were.
+outcome is the same whoever makes it, and a run's figures do not depend on how many there were, but for their last
+digits where fewer processes leave more threads to each.
 """
 
 import multiprocessing
