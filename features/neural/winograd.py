@@ -69,16 +69,17 @@ def convolve_and_rectify(layer: WinogradConvolution, x: Tensor, n_tiles: int) ->
     n, height, width, n_in = x.shape
     rows, columns, n_out = -(-height // _STEP), -(-width // _STEP), len(layer.bias)
     padded = F.pad(x, (0, 0, 1, _STEP * columns + 1 - width, 1, _STEP * rows + 1 - height))
+    down, across = padded.stride(1), padded.stride(2)
+    tiled_inputs = padded.as_strided(  # neighbouring tiles share two rows or columns of what lies in memory once
+        (_REACH, _REACH, n, rows, columns, n_in),
+        (down, across, padded.stride(0), _STEP * down, _STEP * across, 1),
+    )
     y = torch.empty(n, _STEP * rows, _STEP * columns, n_out)
     tiled = y.view(n, rows, _STEP, columns, _STEP, n_out)
     height_at_once = max(1, n_tiles // (n * columns))
     for first in range(0, rows, height_at_once):
         stop = min(first + height_at_once, rows)
-        tiles = torch.empty(_REACH, _REACH, n, stop - first, columns, n_in)
-        for i in range(_REACH):
-            for j in range(_REACH):
-                down = slice(_STEP * first + i, _STEP * (stop - 1) + i + 1, _STEP)
-                tiles[i, j] = padded[:, down, j : j + _STEP * (columns - 1) + 1 : _STEP]
+        tiles = tiled_inputs[:, :, :, first:stop].contiguous()
         sums = (_BOTH_INPUTS @ tiles.view(_REACH**2, -1)).view(_REACH**2, -1, n_in)
         products = torch.bmm(sums, layer.kernel)  # (36, tile, out)
         outputs = (_BOTH_OUTPUTS @ products.view(_REACH**2, -1)).view(_STEP, _STEP, n, -1, columns, n_out)
