@@ -6,7 +6,8 @@ and resampy for files and rates that are not asked of it here, and gets empty st
 
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ PEERS = Path(__file__).parents[1] / ".bench" / "peers"
 
 def torchcrepe_network(model: str) -> Callable[[torch.Tensor], torch.Tensor]:
     """The network of torchcrepe with its own weights: normalised frames (n, 1024) to salience (n, 360)."""
-    _find("torchcrepe", stand_ins=("torchaudio", "resampy"))
-    import torchcrepe
+    with _importable("torchcrepe", stand_ins=("torchaudio", "resampy")):
+        import torchcrepe
 
     torchcrepe.load.model("cpu", model)
     network = torchcrepe.infer.model
@@ -36,10 +37,10 @@ def torchcrepe_network(model: str) -> Callable[[torch.Tensor], torch.Tensor]:
 
 def aisfx_from_file() -> Callable[[Path], NDArray[np.float32]]:
     """The published path from a file to embeddings (n_blocks, 512), by the package's defaults but no block dropped."""
-    _find("aisfx")
-    from aisfx.models.cnn2d import EmbeddingNet
-    from aisfx.preprocessing import blocking, spectrogram_normalize
-    from aisfx.spectrogram.spectrogram_essentia import compute_spectrogram
+    with _importable("aisfx"):
+        from aisfx.models.cnn2d import EmbeddingNet
+        from aisfx.preprocessing import blocking, spectrogram_normalize
+        from aisfx.spectrogram.spectrogram_essentia import compute_spectrogram
 
     network = EmbeddingNet("max", 3, 1, 64)
     allowed: list[Any] = [(np.int64(0).__reduce__()[0], "numpy.core.multiarray.scalar"), np.dtype, np.dtypes.Int64DType]
@@ -62,16 +63,22 @@ def aisfx_from_file() -> Callable[[Path], NDArray[np.float32]]:
 
 def lhotse_features() -> Any:
     """Lhotse's module of storages for features."""
-    _find("lhotse")
-    from lhotse.features import io
-
+    with _importable("lhotse"):
+        from lhotse.features import io
     return io
 
 
-def _find(name: str, stand_ins: tuple[str, ...] = ()) -> None:
+@contextmanager
+def _importable(name: str, stand_ins: tuple[str, ...] = ()) -> Iterator[None]:
+    """Within, `name` can be imported; its stand-ins are gone afterwards, or another peer would take them for real."""
     if not (PEERS / name).is_dir():
         raise SystemExit(f"{name} is not in {PEERS}; `make bench` installs it")
     if str(PEERS) not in sys.path:
         sys.path.append(str(PEERS))
-    for stand_in in stand_ins:
-        sys.modules.setdefault(stand_in, types.ModuleType(stand_in))
+    made = [stand_in for stand_in in stand_ins if stand_in not in sys.modules]
+    sys.modules.update({stand_in: types.ModuleType(stand_in) for stand_in in made})
+    try:
+        yield
+    finally:
+        for stand_in in made:
+            del sys.modules[stand_in]
