@@ -109,6 +109,7 @@ def extract_checked(extractor: Extractor, waveforms: Sequence[Waveform]) -> list
 
 
 _recent = RecentSounds()
+"""One a worker process, where batches come one at a time (`pipeline.worker`)."""
 
 
 def _decoded(clip: WantedClip, rate_hz: int) -> Waveform:
