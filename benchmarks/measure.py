@@ -61,6 +61,13 @@ def alternate(
     return ours_s, theirs_s
 
 
+def wall_s(work: Callable[[], object]) -> float:
+    """Seconds by the wall that `work` takes."""
+    started = time.perf_counter()
+    work()
+    return time.perf_counter() - started
+
+
 def result_document(rows: list[Row]) -> dict[str, Any]:
     """A run as JSON: the machine, the versions, and every row with each of its times."""
     return {

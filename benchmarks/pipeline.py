@@ -1,15 +1,13 @@
 """Extraction end to end: against a plain script, against the kernels alone, and two workers against one."""
 
+import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks import material
-from benchmarks.measure import Row, alternate
+from benchmarks.measure import Row, alternate, wall_s
 from benchmarks.plain_script import extract_plainly
 from features.registry import load_extractor, spec_for
 from pipeline.decode import decode
@@ -47,7 +45,11 @@ class _Ground:
         results.mkdir()
         extract_plainly(self.files, results, 2)
 
-    def kernels_s(self) -> float:
+    def over_kernels(self, two_workers_s: list[float]) -> float:
+        """The median of runs of two workers over what the kernels alone would take two."""
+        return statistics.median(two_workers_s) / (self._kernels_s() / 2)
+
+    def _kernels_s(self) -> float:
         """CPU seconds of one thread that the extractors take for all clips, decoded beforehand."""
         total = 0.0
         for name in _STREAMS:
@@ -65,11 +67,11 @@ def script_row() -> Row:
     with tempfile.TemporaryDirectory() as folder:
         ground = _Ground(folder)
         ours_s, theirs_s = alternate(lambda: ground.ours(2), ground.theirs, clock=time.perf_counter, n_warm=0)
-        over_kernels = float(np.median(ours_s)) / (ground.kernels_s() / 2)
+        over_kernels = ground.over_kernels(ours_s)
     with tempfile.TemporaryDirectory() as folder:
         ground = _Ground(folder, _ALL_CLIPS)
-        all_s = [timed(lambda: ground.ours(2)) for _ in range(_N_RUNS_OF_ALL)]
-        all_over_kernels = float(np.median(all_s)) / (ground.kernels_s() / 2)
+        all_s = [wall_s(lambda: ground.ours(2)) for _ in range(_N_RUNS_OF_ALL)]
+        all_over_kernels = ground.over_kernels(all_s)
     return Row(
         "pipeline",
         f"{_N_CLIPS} ESC-10 clips to {', '.join(_STREAMS)}, 2 workers, from files to committed parts",
@@ -80,16 +82,9 @@ def script_row() -> Row:
         {
             "wall over kernels / 2 (at most 1.15)": over_kernels,
             "the same, all of ESC-10": all_over_kernels,
-            "all of ESC-10, s": float(np.median(all_s)),
+            "all of ESC-10, s": statistics.median(all_s),
         },
     )
-
-
-def timed(work: Callable[[], None]) -> float:
-    """Seconds by the wall that `work` takes."""
-    started = time.perf_counter()
-    work()
-    return time.perf_counter() - started
 
 
 def workers_row() -> Row:

@@ -4,11 +4,10 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.measure import N_RUNS, Row
+from benchmarks.measure import N_RUNS, Row, wall_s
 
 _STREAM = ("--streams", "waveform")
 _TIMBREL = str(Path(sys.executable).with_name("timbrel"))
@@ -26,12 +25,7 @@ def startup_row() -> Row:
 
 
 def _seconds(*arguments: str) -> float:
-    times = []
-    for _ in range(N_RUNS):
-        started = time.perf_counter()
-        _run(*arguments)
-        times.append(time.perf_counter() - started)
-    return statistics.median(times)
+    return statistics.median(wall_s(lambda: _run(*arguments)) for _ in range(N_RUNS))
 
 
 def _run(*arguments: str) -> None:

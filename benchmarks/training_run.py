@@ -6,10 +6,11 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 from benchmarks import material
-from benchmarks.measure import N_RUNS, Row
+from benchmarks.measure import N_RUNS, Row, wall_s
 from pipeline.ingest import ingest
 from storage_schema.store import open_store
 
@@ -45,7 +46,8 @@ def training_run_row() -> Row:
         material.extract_default_streams(store)
         place = ("--store", store.uri)
         first_s = statistics.median(_first_batch_s(*_ONE_FOLD, *place) for _ in range(N_RUNS))
-        torch_s = statistics.median(_command_s(sys.executable, "-c", _TORCH_ALONE) for _ in range(N_RUNS))
+        torch_alone = partial(subprocess.run, [sys.executable, "-c", _TORCH_ALONE], check=True)
+        torch_s = statistics.median(wall_s(torch_alone) for _ in range(N_RUNS))
         one, one_command_s = _trained(*_ONE_FOLD, *place)
         whole, _ = _trained(*_ALL_FOLDS, *place)
     return Row(
@@ -76,12 +78,6 @@ def _trained(*arguments: str) -> tuple[dict[str, float], float]:
 
 def _loading_share(timing: dict[str, float]) -> float:
     return (timing["reading"] + timing["batches"]) / sum(timing.values())
-
-
-def _command_s(*command: str) -> float:
-    started = time.perf_counter()
-    subprocess.run(command, check=True)
-    return time.perf_counter() - started
 
 
 def _first_batch_s(*arguments: str) -> float:

@@ -21,7 +21,6 @@ import soxr
 from numpy.typing import NDArray
 
 from pipeline.locations import Location, open_file
-from pipeline.recent import Sound
 from storage_schema.errors import ClipError
 
 CLIP_ID_BYTES = 16
@@ -48,6 +47,14 @@ class AudioInfo:
     n_samples: int
 
 
+@dataclass(frozen=True)
+class Sound:
+    """A recording as it was decoded: the mean of its channels (n_samples,) float32, at the file's own rate in Hz."""
+
+    waveform: NDArray[np.float32]
+    rate_hz: int
+
+
 def decode(path: Location, sample_rate_hz: int) -> NDArray[np.float32]:
     """The mean of the channels of the file at `path`, at `sample_rate_hz`, full scale at 1.
 
@@ -71,24 +78,28 @@ def decode_each(path: Location, sample_rates_hz: Collection[int]) -> tuple[dict[
 
 def read_sound(path: Location) -> Sound:
     """The mean of the channels at the file's own rate, checked. Raises ClipError as `decode` does."""
-    try:
-        return _read_sound(path)
-    except MemoryError as error:
-        raise _too_large(path) from error
+    with _within_memory(path):
+        with _open(path) as file, _sound(path, file) as sound:
+            own_rate_hz = int(sound.samplerate)
+            blocks = list(_mono_blocks(path, sound))
+        if not blocks:
+            raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
+        waveform = np.concatenate(blocks)
+        del blocks  # a second copy of a recording of hours is worth giving back
+        _check_samples(path, waveform)
+        return Sound(waveform, own_rate_hz)
 
 
 def resample(path: Location, sound: Sound, sample_rate_hz: int) -> NDArray[np.float32]:
     """The sound of the file at `path` at another rate, (n_samples,) float32. Raises ClipError as `decode` does."""
     if sound.rate_hz == sample_rate_hz:
         return sound.waveform
-    try:
+    with _within_memory(path, f" at {sample_rate_hz} Hz"):
         resampled: NDArray[np.float32] = soxr.resample(sound.waveform, sound.rate_hz, sample_rate_hz, quality="VHQ")
-    except MemoryError as error:
-        raise _too_large(path) from error
-    if not len(resampled):
-        resampled = sound.waveform.mean(keepdims=True)
-    _check_samples(path, resampled)
-    return resampled
+        if not len(resampled):
+            resampled = sound.waveform.mean(keepdims=True)
+        _check_samples(path, resampled)
+        return resampled
 
 
 def decode_pieces(path: Location, sample_rate_hz: int) -> Iterator[NDArray[np.float32]]:
@@ -151,18 +162,6 @@ def identify(path: Location) -> tuple[str, AudioInfo | None]:
             return clip_id, _probe(path, file)
         except ClipError:
             return clip_id, None
-
-
-def _read_sound(path: Location) -> Sound:
-    with _open(path) as file, _sound(path, file) as sound:
-        own_rate_hz = int(sound.samplerate)
-        blocks = list(_mono_blocks(path, sound))
-    if not blocks:
-        raise ClipError("empty", f"{path} holds no audio sample; record it again or take it out of the dataset")
-    waveform = np.concatenate(blocks)
-    del blocks  # a second copy of a recording of hours is worth giving back
-    _check_samples(path, waveform)
-    return Sound(waveform, own_rate_hz)
 
 
 class _ForwardOnly(soundfile.SoundFile):  # type: ignore[misc]
@@ -240,8 +239,14 @@ def _check_samples(path: Location, waveform: NDArray[np.float32]) -> None:
         )
 
 
-def _too_large(path: Location) -> ClipError:
-    return ClipError("undecodable", f"{path} takes more memory than there is; cut it into shorter files")
+@contextmanager
+def _within_memory(path: Location, where: str = "") -> Iterator[None]:
+    try:
+        yield
+    except MemoryError as error:
+        raise ClipError(
+            "undecodable", f"{path} takes more memory than there is{where}; cut it into shorter files"
+        ) from error
 
 
 def _undecodable(path: Location, error: Exception) -> ClipError:

@@ -1,24 +1,16 @@
 """Recordings that this worker decoded a moment ago: the streams of a clip want the same samples, at other rates."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+
+from pipeline.decode import Sound
 
 KEPT_BYTES = 128 * 2**20
 """Six batches of the usual size at 44.1 kHz, which is further than the streams of an extraction are apart."""
 
 LARGEST_SHARE = 16
 """A recording that would take more than this share of it is not kept; it would drive out all others."""
-
-
-@dataclass(frozen=True)
-class Sound:
-    """A recording as it was decoded: the mean of its channels (n_samples,) float32, at the file's own rate in Hz."""
-
-    waveform: NDArray[np.float32]
-    rate_hz: int
 
 
 class RecentSounds:

@@ -24,6 +24,7 @@ from flows.refresh import refresh_flow
 from flows.serve import _clear_up, deployment_name
 from pipeline.plan import plan_extraction
 from storage_schema import open_store
+from storage_schema.layout import MARKER
 from storage_schema.progress import no_progress
 from storage_schema.upkeep.verify import verify
 from tests.pipeline.conftest import write_sine
@@ -99,9 +100,9 @@ def wait_for(what, seconds=120.0):
 
 
 def n_done(store):
-    return (
-        sum(entry.n_ok for entry in open_store(store).snapshot().coverage()) if (store / "timbrel.json").exists() else 0
-    )
+    if not (store / MARKER).exists():
+        return 0
+    return sum(entry.n_ok for entry in open_store(store).snapshot().coverage())
 
 
 def test_dropped_files_are_picked_up_seen_in_prefect_and_no_second_server_is_let_in(prefect, audio, tmp_path):

@@ -6,10 +6,10 @@ import pytest
 import pipeline.extract
 from features.registry import spec_for
 from pipeline.batches import cut_batches
-from pipeline.decode import read_sound
+from pipeline.decode import Sound, read_sound
 from pipeline.extract import extract_batch
 from pipeline.plan import plan_extraction
-from pipeline.recent import LARGEST_SHARE, RecentSounds, Sound
+from pipeline.recent import LARGEST_SHARE, RecentSounds
 from tests.pipeline.conftest import WAVEFORM, write_sine
 
 BYTES = 4 * 16_000
